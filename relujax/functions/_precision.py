@@ -1,0 +1,47 @@
+"""Half precision computes inside in float32 and rounds once."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def is_half(x: ArrayLike) -> bool:
+    """Whether ``x`` is float16, bfloat16 or smaller: too coarse to take a slope from a rounded output.
+
+    >>> is_half(jnp.bfloat16(1)), is_half(jnp.float32(1))
+    (True, False)
+    """
+    dtype = jnp.result_type(x)
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+
+
+def widen(x: ArrayLike) -> jax.Array:
+    """``x`` as an inexact array of at least float32; integers become the default float.
+
+    >>> widen(jnp.float16(1)).dtype, widen(3).dtype
+    (dtype('float32'), dtype('float32'))
+    """
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return x.astype(float)
+    return x.astype(jnp.float32) if is_half(x) else x
+
+
+def narrow(y: jax.Array, like: ArrayLike) -> jax.Array:
+    """Round ``y`` once to the dtype of ``like``, where that is an inexact one.
+
+    >>> narrow(jnp.float32(1), jnp.float16(1)).dtype
+    dtype('float16')
+    """
+    dtype = jnp.result_type(like)
+    return y.astype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else y
+
+
+def align(parameter: ArrayLike, wide: jax.Array) -> jax.Array:
+    """A parameter at the rank of ``wide`` and in its dtype, so that no promotion rule is needed.
+
+    >>> align(jnp.array([1, 2]), jnp.zeros((4, 3, 2))).shape
+    (1, 1, 2)
+    """
+    parameter = jnp.asarray(parameter, wide.dtype)
+    return parameter.reshape((1,) * (wide.ndim - parameter.ndim) + parameter.shape)
