@@ -12,3 +12,11 @@ from .functions import (
     tanh as tanh,
 )
 from .gradients import rectifier as rectifier, residual_bytes as residual_bytes
+from .probes import (
+    Site as Site,
+    Stats as Stats,
+    merge as merge,
+    probe as probe,
+    probe_grad as probe_grad,
+    sites as sites,
+)

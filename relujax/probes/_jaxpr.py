@@ -72,8 +72,8 @@ def source_line(eqn: Any) -> str | None:
 
 def bind(eqn: Any, values: list) -> list:
     """Evaluate one equation as it is: its own rules and parameters stay."""
-    subfuns, params = eqn.primitive.get_bind_params(eqn.params)
-    out = eqn.primitive.bind(*subfuns, *values, **params)
+    with eqn.ctx.manager:  # compute_on, matmul precision and the like
+        out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
