@@ -1,0 +1,3 @@
+"""Singular values of Jacobians, per example."""
+
+from ._exact import layer_spectra as layer_spectra, numerical_rank as numerical_rank, spectrum as spectrum
