@@ -1,5 +1,6 @@
 """How gradients travel through deep JAX networks: see it, measure it, mend it."""
 
+from . import init as init, theory as theory
 from .functions import (
     ACTIVATIONS as ACTIVATIONS,
     Activation as Activation,
@@ -12,6 +13,12 @@ from .functions import (
     tanh as tanh,
 )
 from .gradients import rectifier as rectifier, residual_bytes as residual_bytes
+from .health import (
+    Alarm as Alarm,
+    Summary as Summary,
+    alarms as alarms,
+    summarize as summarize,
+)
 from .probes import (
     Site as Site,
     Stats as Stats,
@@ -20,3 +27,5 @@ from .probes import (
     probe_grad as probe_grad,
     sites as sites,
 )
+from .report import Diagnosis as Diagnosis, diagnose as diagnose
+from .spectra import layer_spectra as layer_spectra, spectrum as spectrum

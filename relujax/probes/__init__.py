@@ -1,7 +1,12 @@
 """Find the activations of any JAX function from its jaxpr and measure them, forward and backward."""
 
 from ._probe import capture as capture, probe as probe, probe_grad as probe_grad
-from ._sites import Opaque as Opaque, Site as Site, sites as sites
+from ._sites import (
+    Opaque as Opaque,
+    Site as Site,
+    parameter_names as parameter_names,
+    sites as sites,
+)
 from ._statistics import (
     ACTIVE_BINS as ACTIVE_BINS,
     SLOPE_FLOOR as SLOPE_FLOOR,

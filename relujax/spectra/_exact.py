@@ -42,29 +42,33 @@ def spectrum(fun: Callable) -> Callable:
     return singular_values
 
 
-def layer_spectra(fun: Callable, select: Callable | None = None) -> Callable:
+def layer_spectra(fun: Callable, argnum: int = 0, select: Callable | None = None) -> Callable:
     """Per activation site of ``fun``, all singular values of the Jacobian from the input to that site's output.
 
     Args:
-        fun: a function of one floating array, unmodified.
+        fun: any JAX function, unmodified.
+        argnum: which argument is the input, one floating array. With parameters as the first argument and the input
+            as another, sites are named after the parameters.
         select: what of a site's output to differentiate; the whole of it by default.
 
     Returns:
-        ``spectra(x) -> {site name: singular values, descending}``. ``jax.vmap`` it over examples.
+        ``spectra(*args) -> {site name: singular values, descending}``. ``jax.vmap`` it over examples.
 
-    Cost: one forward-mode pass per element of ``x`` gives every site's Jacobian at once; one SVD per site.
+    Cost: one forward-mode pass per element of the input gives every site's Jacobian at once; one SVD per site.
 
     >>> import relujax as rx
     >>> layer_spectra(lambda x: rx.relu(jnp.array([3.0, 4.0]) * x))(jnp.array([1.0, -1.0]))["relu"].tolist()
     [3.0, 0.0]
     """
 
-    def spectra(x: jax.Array) -> dict[str, jax.Array]:
-        def sites(flat: jax.Array) -> dict[str, jax.Array]:
-            outputs = capture(fun)(flat.reshape(x.shape))
-            return {name: (select(y) if select else y).reshape(-1) for name, y in outputs.items()}
+    def spectra(*args: Any) -> dict[str, jax.Array]:
+        x = args[argnum]
 
-        return {name: _singular_values(j) for name, j in jax.jacfwd(sites)(x.reshape(-1)).items()}
+        def outputs(flat: jax.Array) -> dict[str, jax.Array]:
+            captured = capture(fun)(*args[:argnum], flat.reshape(x.shape), *args[argnum + 1 :])
+            return {name: (select(y) if select else y).reshape(-1) for name, y in captured.items()}
+
+        return {name: _singular_values(j) for name, j in jax.jacfwd(outputs)(x.reshape(-1)).items()}
 
     return spectra
 

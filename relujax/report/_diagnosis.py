@@ -1,0 +1,80 @@
+"""What a diagnosis holds, and the forms it takes: text, JSON, HTML, a figure."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..health import Alarm, Summary
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How signals and gradients travelled through a model, over all batches.
+
+    Attributes:
+        summary: one row per activation site.
+        alarms: what the numbers say, most severe first.
+        examples: examples seen.
+        loss: mean loss, or None without one.
+        accuracy: share of right answers, for ``cross_entropy``.
+        notes: what was not measured, and why.
+        title: what was diagnosed.
+    """
+
+    summary: Summary
+    alarms: tuple[Alarm, ...]
+    examples: int
+    loss: float | None = None
+    accuracy: float | None = None
+    notes: tuple[str, ...] = ()
+    title: str = "model"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, with a schema number."""
+        return {
+            "schema": SCHEMA,
+            "title": self.title,
+            "examples": self.examples,
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            **self.summary.to_dict(),
+            "alarms": [asdict(alarm) for alarm in self.alarms],
+            "notes": list(self.notes),
+        }
+
+    def to_json(self) -> str:
+        """The dict of :meth:`to_dict` as JSON; NaN and infinities become strings."""
+        return json.dumps(_jsonable(self.to_dict()), indent=1)
+
+    def figure(self) -> Any:
+        """A static picture, as matplotlib's ``(figure, axes)``; needs the ``report`` extra."""
+        from ._figures import overview
+
+        return overview({self.title: self})
+
+    def to_html(self) -> str:
+        """One self-contained page; needs the ``report`` extra."""
+        from ._html import page
+
+        return page([self])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __str__(self) -> str:
+        lines = [f"{self.title}: {self.examples} examples", str(self.summary), ""]
+        lines += [f"[{alarm.severity}] {alarm.message}" for alarm in self.alarms]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def _jsonable(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become the strings people write."""
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not (value - value == 0):
+        return str(value)
+    return value

@@ -1,0 +1,59 @@
+"""What a report is made of: runs, each with a diagnosis per stage."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ._diagnosis import SCHEMA, Diagnosis
+
+
+@dataclass(frozen=True)
+class History:
+    """Curves of a training run, at the same steps.
+
+    Attributes:
+        step: optimiser steps done.
+        loss: mean training loss since the point before.
+        gradient_norm: mean global gradient norm before clipping, since the point before.
+        accuracy: share of right answers on the held-out data.
+    """
+
+    step: tuple[int, ...]
+    loss: tuple[float, ...]
+    gradient_norm: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model: its diagnoses by stage, and how it was made and trained where that is known.
+
+    Attributes:
+        name: what tells it apart from the other runs of a report.
+        stages: diagnoses by stage, such as "at initialisation" and "after training".
+        facts: how it was made.
+        history: loss and accuracy over training, or None.
+        init_signal: initialiser to the norm of the backpropagated signal per layer before training.
+    """
+
+    name: str
+    stages: Mapping[str, Diagnosis]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    history: History | None = None
+    init_signal: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, with a schema number."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "facts": dict(self.facts),
+            "stages": {name: stage.to_dict() for name, stage in self.stages.items()},
+            "history": None if self.history is None else asdict(self.history),
+            "init_signal": {name: list(values) for name, values in self.init_signal.items()},
+        }
+
+
+def as_run(diagnosis: Diagnosis) -> Run:
+    """A report of one diagnosis."""
+    return Run(diagnosis.title, {"as given": diagnosis})

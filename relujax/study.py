@@ -1,0 +1,270 @@
+"""The main job: deep stacks of one activation each, trained on real images and diagnosed before and after.
+
+Needs the ``report`` extra: flax, optax, and scikit-learn for the handwritten digits that it ships.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.nn import initializers
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from . import nnx as modules
+from .functions import ACTIVATIONS, activation
+from .init import gain_normal
+from .report import Diagnosis, History, Run, diagnose
+
+#: Initialisers by the name people pass; each is ``f(activation name) -> init``.
+INITIALIZERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
+    {
+        "lecun_normal": lambda _: initializers.lecun_normal(),
+        "he_normal": lambda _: initializers.he_normal(),
+        "glorot_normal": lambda _: initializers.glorot_normal(),
+        "orthogonal": lambda _: initializers.orthogonal(),
+        "gain_normal": gain_normal,
+    }
+)
+#: Optimisers by name, each with the learning rate it is started with where none is given.
+OPTIMIZERS: Mapping[str, tuple[Callable[..., optax.GradientTransformation], float]] = MappingProxyType(
+    {
+        "adam": (optax.adam, 1e-3),
+        "adamw": (optax.adamw, 1e-3),
+        "sgd": (optax.sgd, 0.05),
+        "momentum": (lambda rate: optax.sgd(rate, momentum=0.9), 0.01),
+        "rmsprop": (optax.rmsprop, 1e-3),
+    }
+)
+#: What a stack is built with where ``init`` is "auto": He for rectifiers, Flax's default for the saturating ones.
+_AUTO = {"positive": "he_normal", "unsaturated": "lecun_normal"}
+_BATCH = 128
+_CURVE_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``relujax diagnose`` trains.
+
+    Attributes:
+        activation: a key of :data:`relujax.ACTIVATIONS`.
+        depth: hidden layers.
+        width: units per hidden layer.
+        steps: optimiser steps.
+        optimizer: a key of :data:`OPTIMIZERS`.
+        learning_rate: None for the optimiser's own.
+        clip_norm: clip the global gradient norm to this, or None.
+        batch_norm: BatchNorm before each activation.
+        dropout: dropout rate after each activation.
+        init: a key of :data:`INITIALIZERS`, or "auto".
+        seed: seeds weights, batches, dropout and the split.
+    """
+
+    activation: str
+    depth: int = 20
+    width: int = 64
+    steps: int = 600
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    clip_norm: float | None = None
+    batch_norm: bool = False
+    dropout: float = 0.0
+    init: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        activation(self.activation)
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("init", self.init, ("auto", *INITIALIZERS))
+        for name in ("depth", "width", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"got {name} {getattr(self, name)}: expected at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"got {name.replace('_', ' ')} {value}: expected a positive number")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"got dropout {self.dropout}: expected a rate from 0 up to, not including, 1")
+
+    @property
+    def init_name(self) -> str:
+        """The initialiser's name, "auto" resolved."""
+        return _AUTO[ACTIVATIONS[self.activation].active] if self.init == "auto" else self.init
+
+
+def _one_of(name: str, value: str, known: Sequence[str] | Mapping[str, Any]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
+
+
+class Stack(nnx.Module):
+    """A plain deep stack: ``depth`` times Linear, [BatchNorm], activation, [Dropout], then a linear readout."""
+
+    def __init__(self, settings: Settings, inputs: int, classes: int, *, rngs: nnx.Rngs):
+        s = settings
+        sizes = [inputs] + [s.width] * s.depth
+        kernel_init = INITIALIZERS[s.init_name](s.activation)
+        self.layers = nnx.List(
+            [nnx.Linear(a, b, kernel_init=kernel_init, rngs=rngs) for a, b in zip(sizes, sizes[1:], strict=False)]
+        )
+        self.norms = nnx.List([nnx.BatchNorm(s.width, rngs=rngs) for _ in range(s.depth)] if s.batch_norm else [])
+        self.activations = nnx.List([modules.MODULES[s.activation]() for _ in range(s.depth)])
+        self.dropout = nnx.Dropout(s.dropout, rngs=rngs)
+        self.readout = nnx.Linear(s.width, classes, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for i, (layer, act) in enumerate(zip(self.layers, self.activations, strict=True)):
+            x = layer(x)
+            x = self.norms[i](x) if self.norms else x
+            x = self.dropout(act(x))
+        return self.readout(x)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Scikit-learn's handwritten digits: 8 x 8 grey images, standardised by the training images' mean and deviation.
+
+    Attributes:
+        train: images ``(n, 64)`` and labels ``(n,)``.
+        test: those held out, a fifth, stratified by label.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+
+def digits(seed: int = 0) -> Digits:
+    """The 1,797 digits, split by ``seed``."""
+    images, labels = load_digits(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, random_state=seed, stratify=labels)
+    mean, std = x.mean(), x.std()
+    pairs = (((x - mean) / std, y), ((x_test - mean) / std, y_test))
+    train, test = ((a.astype(np.float32), b.astype(np.int32)) for a, b in pairs)
+    return Digits(train, test)
+
+
+def run(settings: Settings, data: Digits, progress: Callable[[str, float], None] | None = None) -> Run:
+    """Build, diagnose, train and diagnose again.
+
+    Args:
+        settings: what to build and how to train it.
+        data: images to train on, and to test on.
+        progress: called with what is being done and the share of the whole that is done.
+
+    Returns:
+        A :class:`relujax.report.Run`. The same settings give the same numbers.
+    """
+    report = progress or (lambda what, share: None)
+    classes = int(data.train[1].max()) + 1
+    model = Stack(settings, data.train[0].shape[1], classes, rngs=nnx.Rngs(settings.seed))
+    # Diagnosed as it trains, that is with batch statistics, but without dropout's noise.
+    graphdef, params, rest = nnx.split(_in_mode(model, training=True, dropout=False), nnx.Param, ...)
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, params, rest, copy=True)(x)
+
+    def examine(stage: str) -> Diagnosis:
+        where = f"{settings.activation} {stage}"
+        return diagnose(apply, data.train, loss="cross_entropy", params=params, title=where)
+
+    report("diagnosing at initialisation", 0.0)
+    before = examine("at initialisation")
+    report("comparing initialisers", 0.25)
+    init_signal = _init_signal(settings, apply, data)
+    history, params = _train(settings, model, data, lambda share: report("training", 0.4 + 0.5 * share))
+    report("diagnosing after training", 0.9)
+    after = examine("after training")
+    report("done", 1.0)
+    return Run(
+        name=settings.activation,
+        stages={"at initialisation": before, "after training": after},
+        facts=asdict(settings) | {"init": settings.init_name},
+        history=history,
+        init_signal=init_signal,
+    )
+
+
+def _in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:
+    """A view of the model whose BatchNorm and Dropout are in the given mode; it shares its arrays."""
+    mode = {"use_running_average": not training, "deterministic": not dropout}
+    return nnx.view(model, raise_if_not_found=False, **mode)
+
+
+def _init_signal(settings: Settings, apply: Callable, data: Digits) -> dict[str, tuple[float, ...]]:
+    """What Flax's default and He's initialisation do to the backpropagated signal of this stack, before training."""
+    x, y = (array[:256] for array in data.train)
+
+    def signal(init: str, seed: int) -> list[float]:
+        model = Stack(replace(settings, init=init), x.shape[1], int(y.max()) + 1, rngs=nnx.Rngs(seed))
+        params = nnx.state(model, nnx.Param)
+        found = diagnose(apply, (x, y), loss="cross_entropy", params=params, spectrum_examples=0)
+        return [row.signal_norm or 0.0 for row in found.summary]
+
+    def over_seeds(init: str) -> tuple[float, ...]:
+        norms = np.array([signal(init, settings.seed + i) for i in range(3)])
+        return tuple(float(v) for v in np.exp(np.log(np.maximum(norms, 1e-300)).mean(axis=0)))
+
+    return {init: over_seeds(init) for init in ("lecun_normal", "he_normal")}
+
+
+def _train(
+    settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]
+) -> tuple[History, Any]:
+    """Train on shuffled batches; returns the curves and the parameters."""
+    graphdef, params, rest = nnx.split(_in_mode(model, training=True, dropout=True), nnx.Param, ...)
+    evaluated, _, _ = nnx.split(_in_mode(model, training=False, dropout=False), nnx.Param, ...)
+    optimizer = _optimizer(settings)
+
+    @jax.jit
+    def step(params: Any, rest: Any, opt_state: Any, x: jax.Array, y: jax.Array) -> tuple:
+        def objective(params: Any) -> tuple[jax.Array, Any]:
+            module = nnx.merge(graphdef, params, rest, copy=True)
+            loss = optax.softmax_cross_entropy_with_integer_labels(module(x), y).mean()
+            return loss, nnx.split(module, nnx.Param, ...)[2]
+
+        (loss, rest_), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), rest_, opt_state, loss, optax.global_norm(grads)
+
+    @jax.jit
+    def accuracy(params: Any, rest: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.mean(nnx.merge(evaluated, params, rest, copy=True)(x).argmax(axis=-1) == y)
+
+    x, y = data.train
+    opt_state = optimizer.init(params)
+    batches = _shuffled(len(x), min(_BATCH, len(x)), settings.seed)
+    every = max(1, settings.steps // _CURVE_POINTS)
+    curve, since = [], []
+    for number in range(1, settings.steps + 1):
+        index = next(batches)
+        params, rest, opt_state, loss, norm = step(params, rest, opt_state, x[index], y[index])
+        since.append((loss, norm))
+        if number % every == 0 or number == settings.steps:
+            means = np.mean(np.array(since, np.float64), axis=0)
+            curve.append((number, *map(float, means), float(accuracy(params, rest, *data.test))))
+            since = []
+            progress(number / settings.steps)
+    return History(*(tuple(column) for column in zip(*curve, strict=True))), params
+
+
+def _optimizer(settings: Settings) -> optax.GradientTransformation:
+    make, rate = OPTIMIZERS[settings.optimizer]
+    optimizer = make(settings.learning_rate or rate)
+    if settings.clip_norm is None:
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimizer)
+
+
+def _shuffled(examples: int, batch: int, seed: int) -> Iterator[np.ndarray]:
+    """Indices of whole batches, shuffled anew each epoch."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(examples)
+        for start in range(0, examples - batch + 1, batch):
+            yield order[start : start + batch]

@@ -1,0 +1,229 @@
+"""A declared rule answers both AD modes, at every order, under every transform, as autodiff of its function does."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import relujax as rx
+from relujax.gradients import pack_bits, unpack_bits
+
+
+@rx.rectifier
+def wave(x):
+    """Keeps its input."""
+    return jnp.sin(x)
+
+
+wave.defvjp(lambda x: (wave(x), x), lambda x, g: (jnp.cos(x) * g,))
+
+
+@rx.rectifier
+def growth(x):
+    return jnp.exp(x)
+
+
+def _growth_fwd(x):
+    y = growth(x)
+    return y, y  # one array, twice: the barrier must not tell them apart
+
+
+growth.defvjp(_growth_fwd, lambda y, g: (y * g,))
+
+
+@rx.rectifier
+def fold(x):
+    return jnp.where(x > 0, x, -2 * x)
+
+
+def _fold_bwd(positive, g):
+    return (jnp.where(unpack_bits(positive, g.shape), g, -2 * g),)
+
+
+fold.defvjp(lambda x: (fold(x), pack_bits(x > 0)), _fold_bwd)
+
+RULES = {
+    "input": (wave, jnp.sin),
+    "output": (growth, jnp.exp),
+    "bits": (fold, lambda x: jnp.where(x > 0, x, -2 * x)),
+}
+
+MODES = {
+    "grad": lambda f: jax.grad(lambda x: f(x).sum()),
+    "grad of square": lambda f: jax.grad(lambda x: (f(x) ** 2).sum()),
+    "jvp": lambda f: lambda x: jax.jvp(f, (x,), (jnp.cos(3 * x),))[1],
+    "jacfwd": jax.jacfwd,
+    "jacrev": jax.jacrev,
+    "hessian": lambda f: jax.hessian(lambda x: (f(x) ** 2).sum()),
+    "forward over forward": lambda f: jax.jacfwd(jax.jacfwd(f)),
+    "reverse over reverse": lambda f: jax.jacrev(jax.jacrev(f)),
+    "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f)),
+    "linearize": lambda f: lambda x: jax.linearize(f, x)[1](jnp.cos(x)),
+    "linear_transpose": lambda f: lambda x: jax.linear_transpose(jax.linearize(f, x)[1], x)(jnp.cos(x)),
+}
+
+policies = jax.checkpoint_policies
+WRAPS = {
+    "jit": jax.jit,
+    "vmap": jax.vmap,
+    "vmap of the last axis": lambda f: jax.vmap(f, in_axes=1, out_axes=1),
+    "scan": lambda f: lambda x: jax.lax.scan(lambda _, row: (None, f(row)), None, x)[1],
+    "checkpoint": jax.checkpoint,
+    "checkpoint everything": lambda f: jax.checkpoint(f, policy=policies.everything_saveable),
+    "checkpoint dots": lambda f: jax.checkpoint(f, policy=policies.dots_saveable),
+}
+
+# Three rows of five: no multiple of 8 anywhere, and no kink.
+X = jnp.array([[-1.5, -0.7, 0.2, 0.9, 1.3], [0.4, -0.1, -1.1, 0.6, 2.0], [0.3, 1.7, -0.4, -2.0, 0.8]], jnp.float32)
+
+
+def assert_close(got, want):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), got, want)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("rule", RULES)
+def test_every_mode_is_autodiff_of_the_plain_function(rule, mode):
+    fun, plain = RULES[rule]
+    assert_close(MODES[mode](fun)(X[0]), MODES[mode](plain)(X[0]))
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("mode", ["grad of square", "jvp", "hessian", "linear_transpose"])
+@pytest.mark.parametrize("rule", RULES)
+def test_the_derivative_of_a_transformed_function(rule, mode, wrap):
+    fun, plain = RULES[rule]
+    x = X[:2, :3]
+    assert_close(MODES[mode](WRAPS[wrap](fun))(x), MODES[mode](plain)(x))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_transformed_derivative(rule, mode):
+    fun, plain = RULES[rule]
+    rows = [MODES[mode](plain)(row) for row in X]
+    want = jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+    assert_close(jax.jit(jax.vmap(MODES[mode](fun)))(X), want)
+
+
+@pytest.mark.parametrize("mode", ["grad", "jvp", "hessian"])
+def test_a_rule_feeds_itself_through_the_carry_of_a_scan(mode):
+    def thrice(f):
+        return lambda x: jax.lax.scan(lambda x, _: (f(x), None), x, length=3)[0]
+
+    assert_close(MODES[mode](thrice(wave))(X[0]), MODES[mode](thrice(jnp.sin))(X[0]))
+
+
+@pytest.mark.parametrize("rule", ["input", "output"])
+def test_derivatives_up_to_order_three(rule):
+    with jax.enable_x64(True):
+        check_grads(RULES[rule][0], (np.linspace(-1.2, 1.2, 5),), order=3, modes=("fwd", "rev"))
+
+
+@pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+def test_derivatives_of_the_family_up_to_order_three_away_from_kinks(row):
+    x = np.array([-2.3, -1.1, -0.4, 0.3, 0.8, 1.9, 4.2])
+    assert all(np.abs(x - kink).min() > 0.1 for kink in row.kinks)
+    with jax.enable_x64(True):
+        check_grads(lambda x: row.fun(x, **row.example), (x,), order=3, modes=("fwd", "rev"))
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("mode", ["grad", "jvp", "linearize"])
+def test_the_slope_is_the_declared_one_and_not_autodiff_of_the_body(wrap, mode):
+    @rx.rectifier
+    def marked(x):
+        return x
+
+    marked.defvjp(lambda x: (marked(x), None), lambda _, g: (7 * g,))
+    plain = MODES[mode](lambda x: 7 * x)
+    assert_close(MODES[mode](WRAPS[wrap](marked))(X), plain(X))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (8,), (9,), (2, 17), (0,), (3, 0)], ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_any_shape(rule, shape):
+    fun, plain = RULES[rule]
+    x = np.linspace(-1.3, 1.4, int(np.prod(shape)), dtype=np.float32).reshape(shape) + np.float32(0.01)
+    assert_close(MODES["grad"](fun)(x), MODES["grad"](plain)(x))
+    assert_close(MODES["jvp"](fun)(x), MODES["jvp"](plain)(x))
+
+
+def product_rule():
+    seen = []
+
+    @rx.rectifier
+    def product(x, a=3.0):
+        return x * a
+
+    def fwd(x, a):
+        seen.append((x.perturbed, a.perturbed, isinstance(a.value, float)))
+        return product(x.value, a.value), (x.value, a.value)
+
+    product.defvjp(fwd, lambda kept, g: (kept[1] * g, kept[0] * g), symbolic_zeros=True)
+    return product, seen
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), ()), ((2, 3), (1, 3)), ((2, 1), (1, 3)), ((), (4,)), ((1, 1), (2, 3))], ids=str)
+def test_broadcast_arguments_get_summed_cotangents(shapes):
+    product, _ = product_rule()
+    args = tuple(np.linspace(1, 2, int(np.prod(s)), dtype=np.float32).reshape(s) + np.float32(i) for i, s in enumerate(shapes))
+    weight = np.linspace(-1, 3, int(np.prod(np.broadcast_shapes(*shapes))), dtype=np.float32)
+    weight = weight.reshape(np.broadcast_shapes(*shapes))
+    got = jax.grad(lambda x, a: (weight * product(x, a)).sum(), argnums=(0, 1))(*args)
+    want = jax.grad(lambda x, a: (weight * (x * a)).sum(), argnums=(0, 1))(*args)
+    assert [g.shape for g in got] == list(shapes)
+    assert_close(got, want)
+    assert_close(jax.jvp(product, args, args), jax.jvp(lambda x, a: x * a, args, args))
+
+
+@pytest.mark.parametrize(
+    ("argnums", "expected"), [((0,), (True, False)), ((1,), (False, True)), ((0, 1), (True, True))]
+)
+def test_symbolic_zeros_say_which_arguments_are_differentiated(argnums, expected):
+    product, seen = product_rule()
+    grads = jax.grad(lambda x, a: product(x, a).sum(), argnums=argnums)(jnp.float32(2), jnp.float32(5))
+    assert [g.item() for g in grads] == [[5.0, 2.0][n] for n in argnums]
+    assert set(seen) == {(*expected, False)}
+
+
+def test_a_default_that_nobody_passed_reaches_the_rule_as_a_python_number():
+    product, seen = product_rule()
+    assert jax.grad(product)(2.0).item() == 3.0
+    assert set(seen) == {(True, False, True)}
+
+
+def test_stopped_and_integer_inputs_have_no_slope():
+    product, _ = product_rule()
+    assert jax.grad(lambda x: product(jax.lax.stop_gradient(x), x).item if False else product(jax.lax.stop_gradient(x), x))(3.0).item() == 3.0
+    whole = jnp.arange(-2, 3)
+    weighted = jax.grad(lambda w: (w * rx.relu(whole).astype(jnp.float32)).sum())(jnp.ones(5, jnp.float32))
+    np.testing.assert_array_equal(weighted, [0, 0, 0, 1, 2])
+
+
+@pytest.mark.parametrize("mode", ["grad", "jvp"])
+def test_differentiating_before_the_rule_is_declared(mode):
+    @rx.rectifier
+    def undeclared(x):
+        return x * 2
+
+    assert undeclared(3.0).item() == 6.0
+    with pytest.raises(TypeError, match=r"undeclared.*before its rule was declared.*undeclared\.defvjp\(fwd, bwd\)"):
+        MODES[mode](undeclared)(jnp.float32(1))
+
+
+@pytest.mark.parametrize("fun", [wave, *(row.fun for row in rx.ACTIVATIONS.values())], ids=lambda f: f.__name__)
+def test_the_outermost_layer_is_one_jit_named_after_the_function(fun):
+    required = [p for p in inspect.signature(fun).parameters.values() if p.default is p.empty]
+    [eqn] = jax.make_jaxpr(fun)(*[jnp.float32(1)] * len(required)).eqns
+    assert eqn.primitive.name in ("jit", "pjit")
+    assert eqn.params["name"] == fun.__name__
+
+
+def test_a_rectifier_looks_like_its_function():
+    assert (wave.__name__, wave.__doc__, wave.__module__) == ("wave", "Keeps its input.", __name__)
+    assert list(inspect.signature(wave).parameters) == ["x"]
+    assert repr(wave) == "<rectifier wave>"
