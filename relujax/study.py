@@ -3,7 +3,7 @@
 Needs the ``report`` extra: flax, optax, and scikit-learn for the handwritten digits that it ships.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -98,7 +98,7 @@ class Settings:
         return _AUTO[ACTIVATIONS[self.activation].active] if self.init == "auto" else self.init
 
 
-def _one_of(name: str, value: str, known: Sequence[str] | Mapping[str, Any]) -> None:
+def _one_of(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
 
@@ -213,9 +213,7 @@ def _init_signal(settings: Settings, apply: Callable, data: Digits) -> dict[str,
     return {init: over_seeds(init) for init in ("lecun_normal", "he_normal")}
 
 
-def _train(
-    settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]
-) -> tuple[History, Any]:
+def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]) -> tuple[History, Any]:
     """Train on shuffled batches; returns the curves and the parameters."""
     graphdef, params, rest = nnx.split(_in_mode(model, training=True, dropout=True), nnx.Param, ...)
     evaluated, _, _ = nnx.split(_in_mode(model, training=False, dropout=False), nnx.Param, ...)

@@ -136,8 +136,9 @@ def activation(name: str, **hyperparameters: Any) -> Callable:
     -1.0
     """
     if name not in ACTIVATIONS:
-        near = difflib.get_close_matches(name, ACTIVATIONS, n=3) or sorted(ACTIVATIONS)
-        raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(near)}")
+        near = difflib.get_close_matches(name, ACTIVATIONS, n=2)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(ACTIVATIONS)}{hint}")
     fun = ACTIVATIONS[name].fun
     accepted = list(inspect.signature(fun).parameters)[1:]
     for key in hyperparameters:

@@ -77,13 +77,9 @@ class Rectifier:
 
         # checkpoint makes partial evaluation keep this map's inputs, which are the declared residual, and not
         # whatever XLA finds handy inside it. The map is linear in the tangents, so JAX transposes it for vjp.
-        @functools.partial(
-            jax.checkpoint, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False
-        )
+        @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False)
         def push(residual, directions):
-            terms = [
-                bwd(residual, jnp.broadcast_to(t.astype(y.dtype), y.shape))[i] for i, t in directions.items()
-            ]
+            terms = [bwd(residual, jnp.broadcast_to(t.astype(y.dtype), y.shape))[i] for i, t in directions.items()]
             return functools.reduce(operator.add, terms)
 
         return y, push(residual, directions)

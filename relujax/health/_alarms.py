@@ -170,7 +170,7 @@ def _travels(summary: Summary) -> Iterator[Alarm]:
             "gradient travel",
             "info",
             [way.first],
-            f"{_per_layer(way)}; the first layer's {way.quantity} is {way.ratio:.2g} of the last one's",
+            f"{_per_layer(way)}; the first layer's {way.quantity} is {way.ratio:.2g} {_of(way.ratio)} the last one's",
             "none needed",
             "between the bounds of AUTOTRAINER (Zhang et al. 2021), 1e-3 and 70",
         )
@@ -184,6 +184,10 @@ def _per_layer(way: Travel) -> str:
     if way.per_layer < 1:
         return f"the signal shrinks {_factor(1 / way.per_layer)} per layer"
     return f"the signal grows {_factor(way.per_layer)} per layer"
+
+
+def _of(ratio: float) -> str:
+    return "times" if ratio > 1 else "of"
 
 
 def _factor(value: float) -> str:

@@ -145,5 +145,7 @@ def _row(stats: SiteStats) -> SiteSummary:
         nonfinite=nonfinite,
         active_histogram=tuple(int(n) for n in to_host(stats.histogram)),
         signal_norm=None if signal is None else float(np.linalg.norm(to_host(signal.norm)) / np.sqrt(max(examples, 1))),
-        signal_zero_fraction=None if signal is None else float(to_host(signal.zeros).sum() / max(count * site.units, 1)),
+        signal_zero_fraction=None
+        if signal is None
+        else float(to_host(signal.zeros).sum() / max(count * site.units, 1)),
     )

@@ -156,9 +156,7 @@ def probe_grad(loss: Callable, argnums: int | Sequence[int] = 0, has_aux: bool =
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         grad = jax.value_and_grad(tapped, argnums=(0, *(n + 1 for n in numbers)), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)
-        stats = {
-            site.name: replace(records[site.path], signal=signals[site.path]) for site in traced.finding.sites
-        }
+        stats = {site.name: replace(records[site.path], signal=signals[site.path]) for site in traced.finding.sites}
         gradients = grads[0] if isinstance(argnums, int) else tuple(grads)
         return ((value, aux) if has_aux else value, gradients), Stats(stats, traced.finding.opaque)
 

@@ -148,9 +148,7 @@ class _Finder:
         self.opaque: list[Opaque] = []
         self.order = 0
 
-    def walk(
-        self, jaxpr: Any, inputs: list[frozenset], path: Path, caller: str | None = None
-    ) -> list[frozenset]:
+    def walk(self, jaxpr: Any, inputs: list[frozenset], path: Path, caller: str | None = None) -> list[frozenset]:
         inner = jx.open_jaxpr(jaxpr)
         gates = _gelu_gates(inner)
 

@@ -194,9 +194,13 @@ def _merge_site(a: SiteStats, b: SiteStats) -> SiteStats:
         for f in fields(SiteStats)
         if f.name not in ("signal", "site")
     }
-    signal = a.signal and b.signal and Signal(
-        norm=np.hypot(to_host(a.signal.norm), to_host(b.signal.norm)),
-        zeros=np.add(to_host(a.signal.zeros), to_host(b.signal.zeros)),
+    signal = (
+        a.signal
+        and b.signal
+        and Signal(
+            norm=np.hypot(to_host(a.signal.norm), to_host(b.signal.norm)),
+            zeros=np.add(to_host(a.signal.zeros), to_host(b.signal.zeros)),
+        )
     )
     return SiteStats(**merged, signal=signal, site=a.site)
 

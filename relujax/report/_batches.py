@@ -81,5 +81,7 @@ def _checked(array: Any, where: str) -> np.ndarray:
         raise ValueError(f"{where}: got shape {array.shape}: expected at least one example on the first axis")
     if jnp.issubdtype(array.dtype, jnp.inexact) and not np.isfinite(array).all():
         bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        raise ValueError(f"{where}: got NaN or infinity in example {bad}: expected finite numbers; clean the data first")
+        raise ValueError(
+            f"{where}: got NaN or infinity in example {bad}: expected finite numbers; clean the data first"
+        )
     return array

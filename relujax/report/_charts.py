@@ -1,6 +1,6 @@
 """The interactive figures of the report, as plotly figures: what happens over depth, one line per run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -58,6 +58,7 @@ def _grid(rows: int, titles: Sequence[str], height: int = 340, **options: Any) -
         legend={"orientation": "h", "y": 1.0, "yref": "container", "yanchor": "top", "x": 0},
         hovermode="closest",
         template="none",
+        modebar={"bgcolor": "rgba(0,0,0,0)"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13},
@@ -72,7 +73,13 @@ def _hover(row: SiteSummary, value: str) -> str:
 
 
 def _line(
-    figure: go.Figure, cell: tuple[int, int], run: Run, look: Look, xs: Sequence, ys: Sequence, hover: Sequence[str] | None
+    figure: go.Figure,
+    cell: tuple[int, int],
+    run: Run,
+    look: Look,
+    xs: Sequence,
+    ys: Sequence,
+    hover: Sequence[str] | None,
 ) -> None:
     first = not any(trace.name == escape(run.name) for trace in figure.data)
     figure.add_trace(
@@ -83,7 +90,7 @@ def _line(
             legendgroup=escape(run.name),
             showlegend=first,
             mode="lines+markers" if len(xs) < 60 else "lines",
-            line={"color": look.colour, "width": 2},
+            line={"color": look.colour, "width": look.width},
             marker={"symbol": look.marker, "size": 6},
             text=hover,
             hovertemplate="%{text}<extra></extra>" if hover else None,
@@ -244,7 +251,9 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     for i, j, run, stage in cells:
         summary = list(run.stages[stage].summary)
         shares = np.array([np.array(row.active_histogram) / max(row.examples, 1) for row in summary]).T
-        hover = [[_hover(row, f"{s:.1%} of the examples") for row, s in zip(summary, line, strict=True)] for line in shares]
+        hover = [
+            [_hover(row, f"{s:.1%} of the examples") for row, s in zip(summary, line, strict=True)] for line in shares
+        ]
         figure.add_trace(
             go.Heatmap(
                 x=list(range(1, len(summary) + 1)),
@@ -260,7 +269,17 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
             col=j,
         )
     figure.update_layout(
-        coloraxis={"colorscale": "Viridis", "cmin": 0, "cmax": 1, "colorbar": {"title": "examples", "tickformat": ".0%"}}
+        coloraxis={
+            # One hue, faint to full: "few" recedes on white and on black alike.
+            "colorscale": [
+                [0, "rgba(0,114,178,0.10)"],
+                [0.5, "rgba(0,114,178,0.75)"],
+                [1, "rgba(0,158,115,1)"],
+            ],
+            "cmin": 0,
+            "cmax": 1,
+            "colorbar": {"title": {"text": "examples"}, "tickformat": ".0%", "thickness": 12},
+        }
     )
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title_text="active units", col=1)
@@ -276,13 +295,16 @@ def _training(runs: Sequence[Run]) -> Chart | None:
     trained = [run for run in runs if run.history is not None]
     if not trained:
         return None
-    figure, styles = _grid(1, ["training loss", "accuracy on held-out images", "global gradient norm"]), looks(
-        [run.name for run in runs]
+    figure, styles = (
+        _grid(1, ["training loss", "accuracy on held-out images", "global gradient norm"]),
+        looks([run.name for run in runs]),
     )
     for run in trained:
         history = run.history
         for column, values in enumerate((history.loss, history.accuracy, history.gradient_norm), 1):
-            hover = [f"<b>{escape(run.name)}</b><br>step {s}: {v:.4g}" for s, v in zip(history.step, values, strict=True)]
+            hover = [
+                f"<b>{escape(run.name)}</b><br>step {s}: {v:.4g}" for s, v in zip(history.step, values, strict=True)
+            ]
             _line(figure, (1, column), run, styles[run.name], history.step, values, hover)
     for column in (1, 3):
         figure.update_yaxes(type="log", exponentformat="power", dtick=1, col=column)
@@ -297,7 +319,10 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
     compared = [run for run in runs if run.init_signal]
     if not compared:
         return None
-    figure, styles = _grid(1, [run.name for run in compared], 280, shared_yaxes=True), looks([run.name for run in runs])
+    figure, styles = (
+        _grid(1, [run.name for run in compared], 280, shared_yaxes=True),
+        looks([run.name for run in runs]),
+    )
     says = {"lecun_normal": "Flax's default (lecun_normal)", "he_normal": "He (he_normal)"}
     for column, run in enumerate(compared, 1):
         for (init, values), dash in zip(run.init_signal.items(), ("dot", "solid"), strict=False):

@@ -46,19 +46,21 @@ class Diagnosis:
 
     def to_json(self) -> str:
         """The dict of :meth:`to_dict` as JSON; NaN and infinities become strings."""
-        return json.dumps(_jsonable(self.to_dict()), indent=1)
+        return as_json(self.to_dict())
 
     def figure(self) -> Any:
         """A static picture, as matplotlib's ``(figure, axes)``; needs the ``report`` extra."""
         from ._figures import overview
+        from ._run import as_run
 
-        return overview({self.title: self})
+        return overview([as_run(self)])
 
     def to_html(self) -> str:
         """One self-contained page; needs the ``report`` extra."""
         from ._html import page
+        from ._run import as_run
 
-        return page([self])
+        return page([as_run(self)])
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -67,6 +69,11 @@ class Diagnosis:
         lines = [f"{self.title}: {self.examples} examples", str(self.summary), ""]
         lines += [f"[{alarm.severity}] {alarm.message}" for alarm in self.alarms]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """Strict JSON: what has no number there becomes a string."""
+    return json.dumps(_jsonable(value), indent=1, allow_nan=False)
 
 
 def _jsonable(value: Any) -> Any:

@@ -75,5 +75,5 @@ def check_targets(loss: Loss, outputs: Any, y: Any) -> None:
         )
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise ValueError(f"got labels of dtype {y.dtype}: expected integers for cross_entropy (or use mse)")
-    if y.size and not (0 <= int(y.min()) and int(y.max()) < classes):
+    if y.size and not (int(y.min()) >= 0 and int(y.max()) < classes):
         raise ValueError(f"got labels from {y.min()} to {y.max()}: expected 0 to {classes - 1} for {classes} outputs")

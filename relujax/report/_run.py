@@ -1,10 +1,10 @@
 """What a report is made of: runs, each with a diagnosis per stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ._diagnosis import SCHEMA, Diagnosis
+from ._diagnosis import SCHEMA, Diagnosis, as_json
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,8 @@ class Run:
     init_signal: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, with a schema number."""
+        """Plain lists, numbers and strings."""
         return {
-            "schema": SCHEMA,
             "name": self.name,
             "facts": dict(self.facts),
             "stages": {name: stage.to_dict() for name, stage in self.stages.items()},
@@ -57,3 +56,8 @@ class Run:
 def as_run(diagnosis: Diagnosis) -> Run:
     """A report of one diagnosis."""
     return Run(diagnosis.title, {"as given": diagnosis})
+
+
+def to_json(runs: Sequence[Run]) -> str:
+    """Every number of the runs as JSON, with a schema number."""
+    return as_json({"schema": SCHEMA, "runs": [run.to_dict() for run in runs]})

@@ -6,7 +6,14 @@ from itertools import cycle
 
 # Okabe and Ito's colours without the two that vanish on white and on black.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-_MARKERS = (("circle", "o"), ("square", "s"), ("diamond", "D"), ("triangle-up", "^"), ("x", "X"), ("cross", "P"))
+_MARKERS = (
+    ("circle", "o"),
+    ("square", "s"),
+    ("diamond", "D"),
+    ("triangle-up", "^"),
+    ("x", "X"),
+    ("cross", "P"),
+)
 
 
 @dataclass(frozen=True)
@@ -17,11 +24,13 @@ class Look:
         colour: as ``#rrggbb``.
         marker: the charting library's name of its marker.
         marker_static: matplotlib's.
+        width: of its line; earlier runs are wider, so that a line on top of another hides neither.
     """
 
     colour: str
     marker: str
     marker_static: str
+    width: float
 
     def fill(self, opacity: float) -> str:
         """The colour, translucent."""
@@ -32,4 +41,7 @@ class Look:
 def looks(names: Sequence[str]) -> dict[str, Look]:
     """A look for each run."""
     pairs: Iterator = zip(cycle(_COLOURS), cycle(_MARKERS), strict=False)
-    return {name: Look(colour, *marker) for name, (colour, marker) in zip(names, pairs, strict=False)}
+    return {
+        name: Look(colour, *marker, width=2 + 0.4 * (len(names) - 1 - i))
+        for i, (name, (colour, marker)) in enumerate(zip(names, pairs, strict=False))
+    }

@@ -67,7 +67,9 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
         value, slope = np.asarray(value, np.float64), np.asarray(slope, np.float64)
     second, slope_second = weights @ value**2, weights @ slope**2
     if not (np.isfinite(second) and np.isfinite(slope_second) and second > 0):
-        raise ValueError(f"got moments that are not finite and positive for {f!r}: expected a function of finite variance")
+        raise ValueError(
+            f"got moments that are not finite and positive for {f!r}: expected a function of finite variance"
+        )
     return Moments(
         mean=float(weights @ value),
         second=float(second),

@@ -1,0 +1,102 @@
+"""Shapes and dtypes come out as they went in; integers become floats, except where the docstring says otherwise."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import relujax as rx
+
+ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+KEEP_INTEGERS = {"relu"}
+
+
+def default_float():
+    return jnp.zeros(()).dtype
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("shape", [(), (1,), (3, 0), (2, 3, 5)], ids=str)
+@ROWS
+def test_floats_keep_dtype_and_shape(row, shape, dtype):
+    def value_and_grad(x):
+        y, pull = jax.vjp(lambda x: row.fun(x, **row.example), x)
+        return y, pull(jnp.ones_like(y))[0]
+
+    with jax.enable_x64(jax.config.jax_enable_x64 or dtype == jnp.float64):
+        y, g = jax.eval_shape(value_and_grad, jax.ShapeDtypeStruct(shape, dtype))
+    assert (y.dtype, y.shape, y.weak_type) == (dtype, shape, False)
+    assert (g.dtype, g.shape, g.weak_type) == (dtype, shape, False)
+
+
+@ROWS
+def test_float64_is_computed_in_float64(row):
+    x = np.linspace(-3, 3, 24)
+    assert not set(x) & set(row.kinks)
+
+    def values_and_slopes(fun, x):
+        y, pull = jax.vjp(lambda x: fun(x, **row.example), x)
+        return y, pull(jnp.ones_like(y))[0]
+
+    with jax.enable_x64(True):
+        got, want = jax.jit(lambda x: [values_and_slopes(fun, x) for fun in (row.fun, row.plain)])(x)
+    np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.int32, jnp.uint8])
+@ROWS
+def test_integers(row, dtype):
+    x = jnp.array([[0, 3, 100]], dtype)
+    y = row.fun(x, **row.example)
+    assert y.dtype == (dtype if row.name in KEEP_INTEGERS else default_float())
+    assert y.shape == x.shape
+    want = np.asarray(row.fun(x.astype(jnp.float32), **row.example))
+    np.testing.assert_allclose(y, want.astype(y.dtype), rtol=1e-6)
+
+
+@ROWS
+def test_negative_integers(row):
+    x = jnp.array([-3, -1, 0, 2])
+    want = row.fun(x.astype(jnp.float32), **row.example)
+    np.testing.assert_allclose(np.asarray(row.fun(x, **row.example)), np.asarray(want), rtol=1e-6)
+
+
+@ROWS
+def test_python_scalars(row):
+    y, g = jax.value_and_grad(lambda x: row.fun(x, **row.example))(-0.5)
+    assert isinstance(y, jax.Array)
+    assert (y.shape, y.dtype) == ((), default_float())
+    want = row.fun(jnp.full((1,), -0.5), **row.example)
+    np.testing.assert_allclose(y, want[0], rtol=1e-6)
+    assert g.dtype == default_float()
+    whole = row.fun(2, **row.example)
+    assert whole.dtype == (jnp.zeros((), int).dtype if row.name in KEEP_INTEGERS else default_float())
+
+
+@ROWS
+def test_the_value_of_a_python_scalar_adapts_to_an_array_as_the_scalar_does(row):
+    # As in jax.nn: a weakly typed number does not turn a bfloat16 network into a float32 one.
+    assert row.fun(2.0, **row.example).weak_type
+    assert (row.fun(2.0, **row.example) * jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@ROWS
+def test_numpy_input(row, dtype):
+    x = np.linspace(-2, 2, 6, dtype=dtype).reshape(2, 3)
+    y = row.fun(x, **row.example)
+    assert isinstance(y, jax.Array)
+    assert y.dtype == jnp.asarray(x).dtype
+    np.testing.assert_array_equal(y, row.fun(jnp.asarray(x), **row.example))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@ROWS
+def test_a_hyperparameter_of_another_dtype_does_not_change_the_result_dtype(row, dtype):
+    wide = {name: jnp.float32(value) for name, value in row.example.items()}
+    narrow = {name: jnp.asarray(value, dtype) for name, value in row.example.items()}
+    x = jnp.array([-1, 2], dtype)
+    for example in (wide, narrow):
+        y = row.fun(x, **example)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, row.fun(x, **row.example))

@@ -1,0 +1,116 @@
+"""Slopes: autodiff of the formula in float64 away from the kinks, and the declared numbers at them."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from float_grids import FLOATS, FLUSHED, HALVES, float64, grid, ulps
+
+import relujax as rx
+
+ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+HYPERPARAMETERS = pytest.mark.parametrize(
+    ("row", "name"),
+    [(row, name) for row in rx.ACTIVATIONS.values() for name in list(inspect.signature(row.fun).parameters)[1:]],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+# Autodiff of these cancels in the tail, in float64 too: 1 - y**2 of tanh, expm1(x) + 1 of elu.
+CLOSED_FORMS = {
+    "elu": lambda x: np.exp(np.minimum(x, 0)),
+    "tanh": lambda x: 1 / np.cosh(x) ** 2,
+}
+
+
+def slopes(row, x):
+    """The gradient of the sum, with a cotangent of 1 in the dtype of ``x``."""
+    y, pull = jax.vjp(lambda x: row.fun(x, **row.example), x)
+    [slope] = pull(jnp.ones_like(y))
+    assert slope.dtype == x.dtype
+    return slope
+
+
+def slopes64(row, x):
+    # Beyond 300 every slope has settled, and exp would overflow in the reference.
+    x = np.clip(x.astype(np.float64), -300, 300)
+    if row.name in CLOSED_FORMS:
+        return CLOSED_FORMS[row.name](x)
+    return float64(jax.grad(lambda x: row.plain(x, **row.example).sum()), x)
+
+
+def away_from_kinks(row, x):
+    wide = x.astype(np.float64)
+    return x[np.all([np.abs(wide - kink) >= FLUSHED for kink in row.kinks] or [wide == wide], axis=0)]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@ROWS
+def test_every_half_precision_slope_is_the_float64_slope_rounded(row, dtype):
+    x = away_from_kinks(row, grid(dtype))
+    distance = ulps(slopes(row, x), slopes64(row, x), dtype)
+    wrong = ~(distance <= 1)
+    assert not wrong.any(), (x[wrong], distance[wrong])
+
+
+@ROWS
+def test_float32_slopes_are_right_to_two_ulp_of_one(row):
+    x = away_from_kinks(row, grid(jnp.float32))
+    error = np.abs(np.asarray(slopes(row, x)).astype(np.float64) - slopes64(row, x)) / np.finfo(np.float32).eps
+    wrong = ~(error <= 2)
+    assert not wrong.any(), (x[wrong], error[wrong])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@ROWS
+def test_kinks_have_the_declared_slopes(row, dtype):
+    kinks = jnp.array(row.kinks, dtype)
+    got = np.asarray(slopes(row, kinks)).astype(np.float64)
+    np.testing.assert_array_equal(got, np.array(row.kink_slopes))
+    if 0.0 in row.kinks:
+        np.testing.assert_array_equal(slopes(row, jnp.array([-0.0], dtype)), slopes(row, jnp.zeros(1, dtype)))
+
+
+@pytest.mark.parametrize("row", [r for r in rx.ACTIVATIONS.values() if hasattr(jax.nn, r.name)], ids=lambda r: r.name)
+def test_kinks_and_slopes_of_jax_nn(row):
+    x = jnp.array([*row.kinks, -3.0, -0.5, 0.5, 3.0], jnp.float32)
+    want = jax.grad(lambda x: getattr(jax.nn, row.name)(x).sum())(x)
+    np.testing.assert_allclose(slopes(row, x), want, rtol=1e-5)
+
+
+def test_relu_swallows_the_gradient_of_nan():
+    assert jax.grad(rx.relu)(jnp.nan).item() == 0.0
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["scalar", "per channel"])
+@HYPERPARAMETERS
+def test_gradient_with_respect_to_a_hyperparameter(row, name, per_channel):
+    x = np.linspace(-4, 4, 42, dtype=np.float32).reshape(7, 6)
+    value = np.linspace(0.3, 0.9, 6, dtype=np.float32) if per_channel else np.float32(0.3)
+    weight = np.cos(np.arange(42, dtype=np.float32)).reshape(7, 6)
+    rest = {k: v for k, v in row.example.items() if k != name}
+
+    def plain(value):
+        aligned = value.reshape(1, -1) if per_channel else value
+        return (weight.astype(np.float64) * row.plain(x.astype(np.float64), **rest, **{name: aligned})).sum()
+
+    got = jax.grad(lambda value: (weight * row.fun(x, **rest, **{name: value})).sum())(value)
+    assert got.shape == value.shape
+    np.testing.assert_allclose(got, float64(jax.grad(plain), value), rtol=1e-5)
+    both = jax.grad(lambda x, v: (weight * row.fun(x, **rest, **{name: v})).sum(), argnums=(0, 1))(x, value)
+    np.testing.assert_allclose(both[1], got, rtol=1e-6)
+    fixed = jax.grad(lambda x: (weight * row.fun(x, **rest, **{name: value})).sum())(x)
+    np.testing.assert_allclose(both[0], fixed, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@HYPERPARAMETERS
+def test_a_float32_hyperparameter_of_half_precision_input_has_a_float32_gradient(row, name, dtype):
+    # 100,000 equal terms: a sum that was rounded to half precision on its way is infinite, or 0.1 % off.
+    x = np.full((100_000,), -1, dtype)
+    rest = {k: v for k, v in row.example.items() if k != name}
+    got = jax.grad(lambda v: row.fun(x, **rest, **{name: v}).astype(jnp.float32).sum())(jnp.float32(0.5))
+    want = float64(jax.grad(lambda v: row.plain(x.astype(np.float64), **rest, **{name: v}).sum()), 0.5)
+    assert got.dtype == jnp.float32
+    # Each term may be rounded to half precision, their sum not.
+    np.testing.assert_allclose(got, want, rtol=jnp.finfo(dtype).eps.astype(float) / 2)

@@ -1,0 +1,60 @@
+"""jit, vmap, scan and checkpoint change nothing, neither in values nor in gradients."""
+
+import inspect
+
+import jax
+import numpy as np
+import pytest
+
+import relujax as rx
+
+ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+TRANSFORMS = {
+    "jit": jax.jit,
+    "vmap": jax.vmap,
+    "vmap of the last axis": lambda f: jax.vmap(f, in_axes=-1, out_axes=-1),
+    "vmap of every axis": lambda f: jax.vmap(jax.vmap(jax.vmap(f))),
+    "scan": lambda f: lambda x: jax.lax.scan(lambda _, row: (None, f(row)), None, x)[1],
+    "map in batches": lambda f: lambda x: jax.lax.map(f, x, batch_size=2),
+    "checkpoint": jax.checkpoint,
+}
+# Three rows of 2 x 5: a last axis that is no multiple of 8, kinks included.
+X = np.linspace(-3.5, 4, 30, dtype=np.float32).reshape(3, 2, 5)
+X[1, 0, 2] = 0
+
+
+@ROWS
+def test_same_values_and_gradients(row):
+    def fun(x):
+        return row.fun(x, **row.example)
+
+    def value_and_grad(f, x):
+        return f(x), jax.grad(lambda x: (f(x) ** 2).sum())(x)
+
+    @jax.jit  # one compilation for all: it is what these tests spend their time on
+    def transformed(x):
+        return {name: value_and_grad(transform(fun), x) for name, transform in TRANSFORMS.items()}
+
+    want_value, want_grad = value_and_grad(fun, X)
+    for name, (value, grad) in transformed(X).items():
+        np.testing.assert_allclose(value, want_value, rtol=1e-6, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(grad, want_grad, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [(row, name) for row in rx.ACTIVATIONS.values() for name in list(inspect.signature(row.fun).parameters)[1:]],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_vmap_over_a_hyperparameter(row, name):
+    rest = {k: v for k, v in row.example.items() if k != name}
+    values = np.array([0.1, 0.5, 0.9], np.float32)
+
+    def grads(x, value):
+        return jax.grad(lambda x, value: row.fun(x, **rest, **{name: value}).sum(), argnums=(0, 1))(x, value)
+
+    for in_axes, x in ((0, X), (None, X[0])):
+        got = jax.jit(jax.vmap(grads, in_axes=(in_axes, 0)))(x, values)
+        rows = [grads(X[i] if in_axes == 0 else X[0], value) for i, value in enumerate(values)]
+        for leaf, want in zip(got, zip(*rows, strict=True), strict=True):
+            np.testing.assert_allclose(leaf, np.stack(want), rtol=1e-5, atol=1e-6)
