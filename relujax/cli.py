@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -131,14 +132,9 @@ def _diagnose(args: argparse.Namespace) -> int:
 
 
 def _need_report_extra() -> None:
-    try:
-        import flax
-        import optax
-        import plotly
-        import rich
-        import sklearn
-    except ImportError as error:
-        raise BadInput(f"{error.name} is not installed: pip install 'relujax[report]'") from error
+    for name in ("flax", "optax", "plotly", "rich", "sklearn"):
+        if importlib.util.find_spec(name) is None:
+            raise BadInput(f"{name} is not installed: expected the report extra; pip install 'relujax[report]'")
 
 
 def _stacks(args: argparse.Namespace, console: Any) -> list:

@@ -20,6 +20,7 @@ class ReLU(nnx.Module):
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
         return functions.relu(x)
 
 
@@ -37,6 +38,7 @@ class LeakyReLU(nnx.Module):
         self.negative_slope = negative_slope
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
         return functions.leaky_relu(x, self.negative_slope)
 
 
@@ -58,6 +60,7 @@ class PReLU(nnx.Module):
         self.slope = nnx.Param(initializers.constant(init)(jax.random.key(0), (channels,), param_dtype))
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
         return functions.prelu(x, self.slope[...])
 
 
@@ -75,6 +78,7 @@ class ELU(nnx.Module):
         self.alpha = alpha
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
         # The default stays unpassed: then the rule knows it, and keeps the output instead of the input.
         return functions.elu(x) if self.alpha == 1.0 else functions.elu(x, self.alpha)
 
@@ -87,6 +91,7 @@ class Sigmoid(nnx.Module):
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
         return functions.sigmoid(x)
 
 
@@ -98,6 +103,7 @@ class Tanh(nnx.Module):
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
         return functions.tanh(x)
 
 

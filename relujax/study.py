@@ -3,6 +3,7 @@
 Needs the ``report`` extra: flax, optax, and scikit-learn for the handwritten digits that it ships.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -111,7 +112,7 @@ class Stack(nnx.Module):
         sizes = [inputs] + [s.width] * s.depth
         kernel_init = INITIALIZERS[s.init_name](s.activation)
         self.layers = nnx.List(
-            [nnx.Linear(a, b, kernel_init=kernel_init, rngs=rngs) for a, b in zip(sizes, sizes[1:], strict=False)]
+            [nnx.Linear(a, b, kernel_init=kernel_init, rngs=rngs) for a, b in itertools.pairwise(sizes)]
         )
         self.norms = nnx.List([nnx.BatchNorm(s.width, rngs=rngs) for _ in range(s.depth)] if s.batch_norm else [])
         self.activations = nnx.List([modules.MODULES[s.activation]() for _ in range(s.depth)])
@@ -119,6 +120,7 @@ class Stack(nnx.Module):
         self.readout = nnx.Linear(s.width, classes, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits ``(examples, classes)`` of inputs ``(examples, inputs)``."""
         for i, (layer, act) in enumerate(zip(self.layers, self.activations, strict=True)):
             x = layer(x)
             x = self.norms[i](x) if self.norms else x
@@ -141,8 +143,10 @@ class Digits:
 
 def digits(seed: int = 0) -> Digits:
     """The 1,797 digits, split by ``seed``."""
-    images, labels = load_digits(return_X_y=True)
-    x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, random_state=seed, stratify=labels)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
+    x, x_test, y, y_test = map(
+        np.asarray, train_test_split(images, labels, test_size=0.2, random_state=seed, stratify=labels)
+    )
     mean, std = x.mean(), x.std()
     pairs = (((x - mean) / std, y), ((x_test - mean) / std, y_test))
     train, test = ((a.astype(np.float32), b.astype(np.int32)) for a, b in pairs)

@@ -14,6 +14,8 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 class Rectifier:
     """An elementwise function with a declared gradient; made by :func:`rectifier`."""
 
+    __name__: str
+
     def __init__(self, fun: Callable):
         functools.update_wrapper(self, fun)
         self._fun = fun

@@ -130,7 +130,7 @@ def _vanishing(summary: Summary) -> Iterator[Alarm]:
             "vanishing gradient",
             "critical",
             [way.first],
-            f"{way.first.name}: {_per_layer(way)}; the first layer's {way.quantity} is {way.ratio:.1g} of the last one's",
+            f"{way.first.name}: {_per_layer(way)}; {_compared(way, '.1g')}",
             "ReLU or its kin with He initialisation, BatchNorm, residual connections",
             "first over last below 1e-3: AUTOTRAINER (Zhang et al. 2021)",
         )
@@ -143,7 +143,7 @@ def _exploding(summary: Summary) -> Iterator[Alarm]:
             "exploding gradient",
             "critical",
             [way.first],
-            f"{way.first.name}: {_per_layer(way)}; the first layer's {way.quantity} is {way.ratio:.1g} times the last one's",
+            f"{way.first.name}: {_per_layer(way)}; {_compared(way, '.1g')}",
             "a smaller weight variance, clipping by global norm 5.0, BatchNorm",
             "first over last above 70: AUTOTRAINER (Zhang et al. 2021)",
         )
@@ -157,7 +157,8 @@ def _shift(summary: Summary) -> Iterator[Alarm]:
             "not zero-centred",
             "info",
             [worst],
-            f"{worst.name}: the mean output is {worst.mean:.2g}, {abs(worst.mean) / worst.std:.1f} standard deviations from 0",
+            f"{worst.name}: the mean output is {worst.mean:.2g}, "
+            f"{abs(worst.mean) / worst.std:.1f} standard deviations from 0",
             "BatchNorm, or a function with negative outputs (elu, tanh, leaky_relu)",
             "LeCun et al. 1998, section 4.3; half a standard deviation is this library's choice",
         )
@@ -170,7 +171,7 @@ def _travels(summary: Summary) -> Iterator[Alarm]:
             "gradient travel",
             "info",
             [way.first],
-            f"{_per_layer(way)}; the first layer's {way.quantity} is {way.ratio:.2g} {_of(way.ratio)} the last one's",
+            f"{_per_layer(way)}; {_compared(way, '.2g')}",
             "none needed",
             "between the bounds of AUTOTRAINER (Zhang et al. 2021), 1e-3 and 70",
         )
@@ -186,8 +187,9 @@ def _per_layer(way: Travel) -> str:
     return f"the signal grows {_factor(way.per_layer)} per layer"
 
 
-def _of(ratio: float) -> str:
-    return "times" if ratio > 1 else "of"
+def _compared(way: Travel, digits: str) -> str:
+    link = "times" if way.ratio > 1 else "of"
+    return f"the first layer's {way.quantity} is {way.ratio:{digits}} {link} the last one's"
 
 
 def _factor(value: float) -> str:

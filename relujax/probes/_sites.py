@@ -63,7 +63,7 @@ class Site:
     @property
     def size(self) -> int:
         """Elements of one example."""
-        return math.prod(self.shape[1:]) if len(self.shape) > 1 else self.shape[0]
+        return math.prod(self.shape[1:] or self.shape)
 
 
 @dataclass(frozen=True)
@@ -230,9 +230,10 @@ def find(closed: Any, names: tuple[str, ...]) -> Finding:
 
 def site_kind(eqn: Any) -> str | None:
     """The kind of activation that an equation is, or None."""
-    aval = eqn.outvars[0].aval if eqn.outvars else None
-    floating = aval is not None and hasattr(aval, "shape") and jnp.issubdtype(aval.dtype, jnp.floating)
-    if len(eqn.outvars) != 1 or not floating or not aval.shape:
+    if len(eqn.outvars) != 1:
+        return None
+    aval = eqn.outvars[0].aval
+    if not getattr(aval, "shape", ()) or not jnp.issubdtype(aval.dtype, jnp.floating):
         return None  # scalars and integers are bookkeeping, not layers
     return _NAMED.get(jx.call_name(eqn) or "") or _PRIMITIVES.get(eqn.primitive.name)
 

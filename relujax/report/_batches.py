@@ -23,7 +23,7 @@ def as_batches(batches: Any, batch_size: int) -> Iterator[Batch]:
         ``(x, y)``; ``y`` is None where there is none.
 
     Raises:
-        ValueError: for no batch, an empty batch, mismatched lengths, NaN or infinities, or arrays of objects.
+        ValueError: for an empty batch, mismatched lengths, NaN or infinities, or arrays of objects.
         TypeError: for something that is no batch.
     """
     if batch_size < 1:
@@ -36,11 +36,8 @@ def as_batches(batches: Any, batch_size: int) -> Iterator[Batch]:
         return
     if not isinstance(batches, Iterable):
         raise TypeError(f"got batches of type {type(batches).__name__}: expected arrays, or an iterable of batches")
-    number = -1
     for number, batch in enumerate(batches):
         yield _pair(batch, f"batch {number}")
-    if number < 0:
-        raise ValueError("got no batch: expected at least one")
 
 
 def _is_array(value: Any) -> bool:

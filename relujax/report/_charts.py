@@ -29,7 +29,7 @@ class Chart:
     key: str
     title: str
     text: str
-    figure: go.Figure
+    figure: Any
 
 
 def charts(runs: Sequence[Run]) -> list[Chart]:
@@ -42,7 +42,7 @@ def _stages(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(stage for run in runs for stage in run.stages))
 
 
-def _grid(rows: int, titles: Sequence[str], height: int = 340, **options: Any) -> go.Figure:
+def _grid(rows: int, titles: Sequence[str], height: int = 340, **options: Any) -> Any:
     columns = len(titles) // rows
     figure = make_subplots(
         rows=rows,
@@ -73,7 +73,7 @@ def _hover(row: SiteSummary, value: str) -> str:
 
 
 def _line(
-    figure: go.Figure,
+    figure: Any,
     cell: tuple[int, int],
     run: Run,
     look: Look,
@@ -102,7 +102,7 @@ def _line(
 
 def _over_depth(
     runs: Sequence[Run], value: Callable[[SiteSummary], float | None], says: Callable[[SiteSummary], str]
-) -> go.Figure | None:
+) -> Any:
     """One panel per stage, one line per run; None where no run has the number."""
     stages, styles = _stages(runs), looks([run.name for run in runs])
     figure = _grid(1, stages)
@@ -120,12 +120,12 @@ def _over_depth(
     return figure
 
 
-def _log(figure: go.Figure, title: str, **which: int) -> None:
+def _log(figure: Any, title: str, **which: int) -> None:
     figure.update_yaxes(type="log", exponentformat="power", dtick=_decades(figure), **which)
     figure.update_yaxes(title_text=title, col=1)
 
 
-def _decades(figure: go.Figure) -> int:
+def _decades(figure: Any) -> int:
     """Decades between two ticks, so that a log axis shows about six."""
     values = [y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if y]
     span = np.log10(max(values) / min(values)) if values else 1
@@ -180,14 +180,14 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
     figure.update_xaxes(title_text="layer", rangemode="tozero", row=rows)
     figure.update_layout(showlegend=False)
     text = (
-        "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; dashes, "
-        "the middle one; bands, all of them and the middle half (medians over examples). Where the fan widens, some "
+        "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; dashes, the "
+        "middle one; bands, all of them and the middle half (medians over examples). Where the fan widens, some "
         "directions of the input grow while others are lost. Values below float32 rounding are left out."
     )
     return Chart("singular-values", "Singular values over depth", text, figure)
 
 
-def _fan(figure: go.Figure, cell: tuple[int, int], look: Look, layers: Sequence[tuple[int, SiteSummary]]) -> None:
+def _fan(figure: Any, cell: tuple[int, int], look: Look, layers: Sequence[tuple[int, SiteSummary]]) -> None:
     xs = [n for n, _ in layers]
     values = [np.array(row.singular_values) for _, row in layers]
     # Interpolated in the logarithm, between the order statistics.
@@ -285,22 +285,21 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     figure.update_yaxes(title_text="active units", col=1)
     figure.update_xaxes(title_text="layer", row=rows)
     text = (
-        "How many of a layer's units are active for one example, and how that varies over the examples: a network whose "
-        "size adapts to its input has a wide column."
+        "How many of a layer's units are active for one example, and how that varies over them: a network whose size "
+        "adapts to its input has a wide column."
     )
     return Chart("per-example", "Active units per example", text, figure)
 
 
 def _training(runs: Sequence[Run]) -> Chart | None:
-    trained = [run for run in runs if run.history is not None]
+    trained = [(run, run.history) for run in runs if run.history is not None]
     if not trained:
         return None
     figure, styles = (
         _grid(1, ["training loss", "accuracy on held-out images", "global gradient norm"]),
         looks([run.name for run in runs]),
     )
-    for run in trained:
-        history = run.history
+    for run, history in trained:
         for column, values in enumerate((history.loss, history.accuracy, history.gradient_norm), 1):
             hover = [
                 f"<b>{escape(run.name)}</b><br>step {s}: {v:.4g}" for s, v in zip(history.step, values, strict=True)
@@ -345,7 +344,7 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
     _log(figure, "norm of the signal")
     figure.update_xaxes(title_text="layer", rangemode="tozero")
     text = (
-        "The same stacks before training under two initialisations, geometric mean over three seeds. With Flax's default "
-        "ReLU's squared gradient halves per layer; He's doubles the weight variance and holds it."
+        "The same stacks before training under two initialisations, geometric mean over three seeds. With Flax's "
+        "default ReLU's squared gradient halves per layer; He's doubles the weight variance and holds it."
     )
     return Chart("initialisers", "Initialisation: does the signal arrive?", text, figure)

@@ -86,7 +86,8 @@ def diagnose(
         seen += len(x)
         if progress is not None:
             progress(seen)
-    assert stats is not None and first is not None, "as_batches yields at least one batch"
+    if stats is None or first is None:
+        raise ValueError("got no batch: expected at least one")
     summary = summarize(stats)
     notes: list[str] = [_opaque_note(part) for part in stats.opaque]
     if gradient is None:

@@ -1,6 +1,7 @@
 """What a diagnosis holds, and the forms it takes: text, JSON, HTML, a figure."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,6 +83,6 @@ def _jsonable(value: Any) -> Any:
         return {key: _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
-    if isinstance(value, float) and not (value - value == 0):
+    if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -70,7 +70,7 @@ def page(runs: Sequence[Run]) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("relujax.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:

@@ -23,8 +23,8 @@ class Moments:
         slope_mean: :math:`E f'(u)`.
         slope_second: :math:`E f'(u)^2`.
         slope_fourth: :math:`E f'(u)^4`.
-        gain: :math:`1 / \sqrt{E f(u)^2}`, the standard deviation times :math:`\sqrt{\text{fan in}}` of weights that hold
-            the signal (at ``q = 1``).
+        gain: :math:`1 / \sqrt{E f(u)^2}`, the standard deviation times :math:`\sqrt{\text{fan in}}` of weights that
+            hold the signal (at ``q = 1``).
         chi1: :math:`E f'(u)^2 / E f(u)^2`, the factor per layer of the squared gradient under that gain (at ``q = 1``).
     """
 
