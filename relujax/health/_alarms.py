@@ -118,7 +118,7 @@ def _dead(summary: Summary) -> Iterator[Alarm]:
             bad,
             f"{bad[0].name}: {bad[0].dead} of {bad[0].units} units are dead: no gradient passed on any of "
             f"{bad[0].examples} examples{more}{others}",
-            "a slope on the negative side (leaky_relu, prelu, elu), a lower learning rate, He initialisation, BatchNorm",
+            "a negative-side slope (leaky_relu, prelu, elu), a lower learning rate, He initialisation, BatchNorm",
             "10 %: CS231n and keras-contrib DeadReLU; critical above 50 %: SageMaker Debugger",
         )
 

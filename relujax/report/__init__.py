@@ -2,7 +2,5 @@
 
 from ._diagnose import diagnose as diagnose
 from ._diagnosis import Diagnosis as Diagnosis
-from ._run import History as History
-from ._run import Run as Run
-from ._run import as_run as as_run
-from ._run import to_json as to_json
+from ._figures import overview as overview
+from ._run import History as History, Run as Run, as_run as as_run, to_json as to_json

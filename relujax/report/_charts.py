@@ -180,9 +180,9 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
     figure.update_xaxes(title_text="layer", rangemode="tozero", row=rows)
     figure.update_layout(showlegend=False)
     text = (
-        "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; dashes, the "
-        "middle one; bands, all of them and the middle half (medians over examples). Where the fan widens, some "
-        "directions of the input grow while others are lost. Values below float32 rounding are left out."
+        "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; "
+        "dashes, the middle one; bands, all of them and the middle half (medians over examples). Where the fan "
+        "widens, some directions of the input grow while others are lost. Values below float32 rounding are left out."
     )
     return Chart("singular-values", "Singular values over depth", text, figure)
 

@@ -3,9 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from ..health import SiteSummary
 from ._run import Run
 from ._style import looks
@@ -18,7 +15,7 @@ _PANELS: tuple[tuple[str, str, Callable[[SiteSummary], float | None]], ...] = (
 )
 
 
-def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Figure, Any]:
+def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
     """Signal, largest singular value, active and dead units over depth, one line per run.
 
     Args:
@@ -26,8 +23,11 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Figure, Any
         stage: which stage to draw; the first by default.
 
     Returns:
-        ``(figure, axes)``, the axes an array of two by two.
+        Matplotlib's ``(figure, axes)``, the axes an array of two by two.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(10, 6.2), layout="constrained")
     axes = figure.subplots(2, 2)
     styles = looks([run.name for run in runs])

@@ -1,4 +1,3 @@
 """What mean-field theory predicts, in float64 on the host."""
 
-from ._moments import Moments as Moments
-from ._moments import moments as moments
+from ._moments import Moments as Moments, moments as moments

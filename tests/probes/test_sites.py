@@ -123,7 +123,7 @@ class Mlp(nnx.Module):
 
 @pytest.mark.parametrize("train", [True, False])
 def test_nnx(train):
-    model = Mlp()
+    model = nnx.eval_shape(Mlp)
     model.train() if train else model.eval()
     graph, state = nnx.split(model)
     found = rx.sites(lambda state, x: nnx.merge(graph, state)(x), state, X)
@@ -158,8 +158,8 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize("train", [True, False])
 def test_linen(train):
-    net, image = Net(), jnp.ones((2, 4, 6, 1))
-    variables = net.init(jax.random.key(0), image, False)
+    net, image = Net(), jax.ShapeDtypeStruct((2, 4, 6, 1), jnp.float32)
+    variables = jax.eval_shape(lambda key, image: net.init(key, image, False), jax.random.key(0), image)
 
     def fun(variables, image, key):
         return net.apply(variables, image, train, rngs={"dropout": key}, mutable=["batch_stats"])
@@ -180,7 +180,7 @@ def test_linen(train):
 def test_the_source_is_the_line_of_the_call(act, wrap):
     def fun(x):
         y = x * 2
-        return act(y) + 1  # the call
+        return act(y) * 3  # the call
 
     [site] = rx.sites(wrap(fun), X)
     assert site.source == line_of("the call")
@@ -214,6 +214,12 @@ def test_a_tanh_gelu_is_reported_and_its_tanh_is_no_site():
     assert closed.kinds == ("gelu",)
     assert "tanh form" in closed.reason
     assert closed.source == line_of("gelu and tanh")
+
+
+@pytest.mark.parametrize("fun", [lambda x: jnp.tanh(x) + 1, lambda x: x * (1 + rx.tanh(x)), lambda x: 0.5 * (1 + jnp.tanh(x))])
+def test_a_tanh_that_is_shifted_by_one_is_no_gelu(fun):
+    assert [site.kind for site in rx.sites(fun, X)] == ["tanh"]
+    assert opaque(fun, X) == ()
 
 
 def scanned(x):

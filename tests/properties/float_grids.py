@@ -1,8 +1,12 @@
-"""Numbers to test on, float64 references, and distances in units in the last place (ulp)."""
+"""Numbers to test on, the registry evaluated in one compilation, and distances in units in the last place (ulp)."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+import relujax as rx
 
 HALVES = (jnp.float16, jnp.bfloat16)
 FLOATS = (jnp.float32, *HALVES)
@@ -26,10 +30,16 @@ def grid(dtype):
     return np.concatenate(parts).astype(dtype)
 
 
-def float64(fun, x):
-    """``fun(x)`` computed in float64, also where JAX runs in 32 bits."""
+def by_row(compute: Callable, *args):
+    """``{name: compute(row, *args)}`` for the whole registry: what tests spend their time on is compilation."""
+    rows = rx.ACTIVATIONS.items()
+    return jax.tree.map(np.asarray, jax.jit(lambda *args: {name: compute(row, *args) for name, row in rows})(*args))
+
+
+def float64(compute: Callable, *args):
+    """``compute(*args)`` in float64, also where JAX runs in 32 bits; a pytree of NumPy arrays."""
     with jax.enable_x64(True):
-        return np.asarray(jax.jit(fun)(np.asarray(x, np.float64)))
+        return jax.tree.map(np.asarray, jax.jit(compute)(*(np.asarray(arg, np.float64) for arg in args)))
 
 
 def ulps(got, want, dtype):

@@ -10,12 +10,9 @@ import relujax as rx
 
 ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
 TRANSFORMS = {
-    "jit": jax.jit,
     "vmap": jax.vmap,
     "vmap of the last axis": lambda f: jax.vmap(f, in_axes=-1, out_axes=-1),
-    "vmap of every axis": lambda f: jax.vmap(jax.vmap(jax.vmap(f))),
     "scan": lambda f: lambda x: jax.lax.scan(lambda _, row: (None, f(row)), None, x)[1],
-    "map in batches": lambda f: lambda x: jax.lax.map(f, x, batch_size=2),
     "checkpoint": jax.checkpoint,
 }
 # Three rows of 2 x 5: a last axis that is no multiple of 8, kinks included.

@@ -1,0 +1,180 @@
+"""Backward statistics: the gradient at every site, counted on its way back, which changes nothing."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import relujax as rx
+
+RNG = np.random.default_rng(1)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+PARAMS = {"a": normal(6, 16), "b": normal(16, 9), "c": normal(9, 2), "d": normal(2, 4)}
+X, LABELS = normal(24, 6), np.arange(24) % 4
+
+
+def forward(params, x, shift=None, wrap=lambda f: f):
+    """Four layers; ``shift`` is added to the activations, so that its gradient is the signal there."""
+    shift = shift or {"a/relu": 0, "b/elu": 0, "c/relu": 0}
+    x = wrap(lambda w, x: rx.relu(x @ w))(params["a"], x) + shift["a/relu"]
+    x = wrap(lambda w, x: rx.elu(x @ w))(params["b"], x) + shift["b/elu"]
+    x = wrap(lambda w, x: jax.nn.relu(x @ w))(params["c"], x) + shift["c/relu"]
+    return x @ params["d"]
+
+
+def loss(params, x, labels, shift=None, wrap=lambda f: f):
+    logits = jax.nn.log_softmax(forward(params, x, shift, wrap))
+    return -jnp.take_along_axis(logits, labels[:, None], axis=1).mean()
+
+
+def checkpointed(params, x, labels):
+    return loss(params, x, labels, wrap=lambda f: jax.jit(jax.checkpoint(f)))
+
+
+@functools.cache
+def probed(fun):
+    return jax.jit(rx.probe_grad(fun))(PARAMS, X, LABELS)
+
+
+def signals(params, x, labels):
+    """Full-size zero perturbations of every site, and the gradient with respect to them."""
+    zeros = {"a/relu": jnp.zeros((24, 16)), "b/elu": jnp.zeros((24, 9)), "c/relu": jnp.zeros((24, 2))}
+    zeros = jax.tree.map(lambda z: z.astype(jnp.float32), zeros)
+    return jax.jit(jax.grad(lambda shift: loss(params, x, labels, shift)))(zeros)
+
+
+def same(got, want):
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+@pytest.mark.parametrize("fun", [loss, checkpointed])
+def test_loss_and_gradients_are_bitwise_those_of_value_and_grad(fun):
+    got, stats = probed(fun)
+    same(got, jax.jit(jax.value_and_grad(fun))(PARAMS, X, LABELS))
+    assert list(stats) == ["a/relu", "b/elu", "c/relu"]
+
+
+@pytest.mark.parametrize("fun", [loss, checkpointed])
+def test_the_signal_is_the_gradient_of_a_full_size_perturbation(fun):
+    _, stats = probed(fun)
+    for name, g in signals(PARAMS, X, LABELS).items():
+        g = np.asarray(g, np.float64)
+        np.testing.assert_allclose(stats[name].signal.norm, np.sqrt((g**2).sum(0)), rtol=1e-5, err_msg=name)
+        np.testing.assert_array_equal(stats[name].signal.zeros, (g == 0).sum(0), err_msg=name)
+    # Examples whose last two units are both dead get no gradient at all: zeros there, but not everywhere.
+    assert 0 < stats["b/elu"].signal.zeros.sum() < 24 * 9
+
+
+def test_forward_statistics_are_those_of_probe():
+    _, stats = probed(checkpointed)
+    _, want = jax.jit(rx.probe(checkpointed))(PARAMS, X, LABELS)
+    for name in want:
+        for field in ("examples", "count", "active", "passing", "nonfinite", "histogram"):
+            np.testing.assert_array_equal(getattr(stats[name], field), getattr(want[name], field))
+        for field in ("total", "square", "largest"):
+            np.testing.assert_allclose(getattr(stats[name], field), getattr(want[name], field), rtol=1e-6)
+    assert stats.opaque == want.opaque
+
+
+@pytest.mark.parametrize("argnums", [0, 1, -1, (0, 1), (1, 0), [1], (-2, -1)], ids=str)
+def test_argnums(argnums):
+    def fun(w, x):
+        return (rx.relu(x @ w) ** 2).sum()
+
+    @jax.jit
+    def ours_and_theirs(w, x):
+        return rx.probe_grad(fun, argnums=argnums)(w, x)[0], jax.value_and_grad(fun, argnums=argnums)(w, x)
+
+    got, want = ours_and_theirs(PARAMS["a"], X)
+    chex.assert_trees_all_close(got, want, rtol=1e-5)
+    assert type(got[1]) is type(want[1])
+
+
+def test_aux():
+    def fun(w, x):
+        h = rx.relu(x @ w)
+        return (h**2).sum(), {"largest": h.max(), "count": jnp.int32(3)}
+
+    got, stats = jax.jit(rx.probe_grad(fun, has_aux=True))(PARAMS["a"], X)
+    chex.assert_trees_all_close(got, jax.jit(jax.value_and_grad(fun, has_aux=True))(PARAMS["a"], X), rtol=1e-5)
+    assert list(stats) == ["relu"]
+
+
+def test_a_site_that_the_loss_does_not_depend_on_gets_a_signal_of_zeros():
+    def fun(x):
+        return rx.relu(x).sum(), (rx.tanh(x), rx.elu(jax.lax.stop_gradient(x)))
+
+    _, stats = jax.jit(rx.probe_grad(fun, has_aux=True))(X)
+    for name in ("tanh", "elu"):
+        np.testing.assert_array_equal(stats[name].signal.norm, np.zeros(6))
+        np.testing.assert_array_equal(stats[name].signal.zeros, np.full(6, 24))
+
+
+def test_a_loss_that_is_no_scalar():
+    with pytest.raises(TypeError, match=r"scalar.*\(24, 4\)"):
+        jax.eval_shape(rx.probe_grad(forward), PARAMS, X)
+
+
+SCALED = jax.jit(rx.probe_grad(lambda x, scale: (scale * rx.relu(x)).sum()))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-37, 1e30])
+def test_a_signal_whose_square_underflows_or_overflows(scale):
+    (_, grad), stats = SCALED(np.ones((9, 2), np.float32), np.float32(scale))
+    np.testing.assert_allclose(grad, np.full((9, 2), scale), rtol=1e-6)
+    np.testing.assert_allclose(stats["relu"].signal.norm, [3 * scale] * 2, rtol=1e-6, atol=0)
+    np.testing.assert_array_equal(stats["relu"].signal.zeros, [0, 0])
+
+
+def test_a_nan_in_the_signal_shows():
+    x = np.ones((4, 2), np.float32)
+    weight = np.array([[1, 1], [1, np.nan], [1, 1], [0, 0]], np.float32)
+    _, stats = jax.jit(rx.probe_grad(lambda x: (weight * rx.relu(x)).sum()))(x)
+    np.testing.assert_allclose(stats["relu"].signal.norm, [np.sqrt(3), np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(stats["relu"].signal.zeros, [1, 1])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_signals_are_measured_in_float32(dtype):
+    x = jnp.ones((4096, 2), dtype)
+
+    def fun(x):
+        return (rx.relu(x) * jnp.asarray(100, dtype)).astype(jnp.float32).sum()
+
+    _, stats = jax.jit(rx.probe_grad(fun))(x)
+    np.testing.assert_allclose(stats["relu"].signal.norm, [6400.0] * 2, rtol=1e-6)
+    assert stats["relu"].signal.norm.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 2, 4)], ids=str)
+def test_all_axes_but_the_last_are_summed(shape):
+    weight = normal(*shape)
+    weight[..., 0] = 0
+    _, stats = jax.jit(rx.probe_grad(lambda x: (weight * rx.tanh(x)).sum()))(np.zeros(shape, np.float32))
+    axes = tuple(range(len(shape) - 1))
+    np.testing.assert_allclose(stats["tanh"].signal.norm, np.sqrt((weight**2).sum(axes)), rtol=1e-6)
+    np.testing.assert_array_equal(stats["tanh"].signal.zeros, (weight == 0).sum(axes))
+
+
+def test_a_training_step_uses_it_as_value_and_grad_and_compiles_once():
+    traced_once = chex.assert_max_traces(loss, n=1)
+
+    @jax.jit
+    def step(params):
+        (value, grads), stats = rx.probe_grad(traced_once)(params, X, LABELS)
+        return jax.tree.map(lambda p, g: p - np.float32(0.1) * g, params, grads), value, stats
+
+    params, values = PARAMS, []
+    for _ in range(5):
+        params, value, stats = step(params)
+        values.append(value.item())
+    assert values[-1] < values[0]
+    assert all(np.isfinite(site.signal.norm).all() for site in stats.values())
