@@ -1,5 +1,8 @@
 """How gradients travel through deep JAX networks: see it, measure it, mend it."""
 
+import importlib
+from typing import Any
+
 from . import init as init, theory as theory
 from .functions import (
     ACTIVATIONS as ACTIVATIONS,
@@ -31,8 +34,10 @@ from .report import Diagnosis as Diagnosis, diagnose as diagnose
 from .spectra import layer_spectra as layer_spectra, spectrum as spectrum
 
 
-def __getattr__(name: str) -> str:
-    if name == "__version__":  # read when asked for: importlib.metadata takes longer to import than relujax
+def __getattr__(name: str) -> Any:
+    if name in ("nnx", "linen"):  # read when asked for: they need the flax extra
+        return importlib.import_module(f"relujax.{name}")
+    if name == "__version__":  # likewise: importlib.metadata takes longer to import than relujax
         from importlib.metadata import version
 
         return version("relujax")

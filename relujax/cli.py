@@ -205,16 +205,15 @@ def _load_model(where: str) -> Any:
 
 
 def _load_data(path: Path) -> tuple:
+    if not path.is_file():
+        raise BadInput(f"no file {path}: expected an .npz with x, and y for a loss")
+    if not zipfile.is_zipfile(path):
+        raise BadInput(f"{path} is no .npz: expected arrays saved with numpy.savez, x, and y for a loss")
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise BadInput(f"{path} holds one bare array: expected an .npz with x, and y for a loss")
-        with file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
-        raise BadInput(f"no file {path}: expected an .npz with x, and y for a loss") from error
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        why = "it holds pickled objects" if "allow_pickle" in str(error) else "it is no .npz"
+        why = "it holds pickled objects" if "allow_pickle" in str(error) else _one_line(error)
         raise BadInput(f"cannot read {path}: {why}; expected arrays of numbers saved with numpy.savez") from error
     if "x" not in arrays:
         raise BadInput(f"{path} holds {', '.join(arrays) or 'nothing'}: expected x, and y for a loss")

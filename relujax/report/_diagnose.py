@@ -157,7 +157,8 @@ def _nothing_found(stats: Stats) -> str:
 
 
 def _opaque_note(part: Any) -> str:
-    what = f"{', '.join(part.kinds)} in {part.primitive}" if part.kinds else part.primitive
+    kinds = ", ".join(part.kinds)
+    what = f"{kinds} in {part.primitive}" if kinds not in ("", part.primitive) else part.primitive
     return f"not measured: {what}{f' at {part.source}' if part.source else ''}: {part.reason}"
 
 

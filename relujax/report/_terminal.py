@@ -67,13 +67,17 @@ def _layers(diagnosis: Diagnosis) -> Table:
 
 
 def _findings(runs: Sequence[Run]) -> RenderableType:
-    lines: list[Text] = [Text()]
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    several = len(runs) > 1 or any(len(run.stages) > 1 for run in runs)
     for run in runs:
         for stage, diagnosis in run.stages.items():
+            where = Text(f"{run.name} {stage}" if several else "")
             for alarm in diagnosis.alarms:
-                where = f"{run.name} {stage}" if len(runs) > 1 or len(run.stages) > 1 else run.name
-                lines.append(
-                    Text.assemble((f"{alarm.severity:>8}  ", _STYLES[alarm.severity]), f"{where}: {alarm.message}")
-                )
+                table.add_row(Text(alarm.severity, _STYLES[alarm.severity]), where, Text(alarm.message))
     notes = dict.fromkeys(note for run in runs for stage in run.stages.values() for note in stage.notes)
-    return Group(*lines, *(Text(f"    note  {note}", style="dim") for note in notes))
+    for note in notes:
+        table.add_row(Text("note", "dim"), "", Text(note))
+    return Group(Text(), table)

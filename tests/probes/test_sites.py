@@ -12,10 +12,10 @@ from flax import nnx
 import relujax as rx
 
 PARAMS = {
-    "hidden": {"kernel": jnp.ones((4, 8)), "bias": jnp.zeros((1, 8))},
-    "out": {"kernel": jnp.ones((8, 2)), "bias": jnp.zeros((1, 2))},
+    "hidden": {"kernel": jnp.ones((4, 8), "float32"), "bias": jnp.zeros((1, 8), "float32")},
+    "out": {"kernel": jnp.ones((8, 2), "float32"), "bias": jnp.zeros((1, 2), "float32")},
 }
-X = jnp.ones((3, 4))
+X = jnp.ones((3, 4), "float32")
 
 
 def line_of(mark):
@@ -93,7 +93,7 @@ def test_repeated_names_get_suffixes():
             x = rx.relu(x @ params["w"])
         return jnp.tanh(x)
 
-    found = rx.sites(fun, {"w": jnp.ones((4, 4))}, X)
+    found = rx.sites(fun, {"w": jnp.ones((4, 4), "float32")}, X)
     assert [site.name for site in found] == ["w/relu", "w/relu_1", "w/relu_2", "tanh"]
     assert [site.weights for site in found] == [("w",), ("w",), ("w",), ()]
 
