@@ -309,7 +309,7 @@ def _training(runs: Sequence[Run]) -> Chart | None:
         figure.update_yaxes(type="log", exponentformat="power", dtick=1, col=column)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", col=2)
     figure.update_xaxes(title_text="step")
-    figure.update_traces(mode="lines")
+    figure.update_traces(mode="lines", line_width=1.8)
     text = "Means between two points of the curve; the gradient norm is taken before any clipping."
     return Chart("training", "Loss and accuracy", text, figure)
 

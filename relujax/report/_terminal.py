@@ -22,29 +22,28 @@ def show(runs: Sequence[Run], console: Console) -> None:
 
 def _overview(runs: Sequence[Run]) -> Table:
     table = Table(title="How gradients travelled", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("run", style="bold")
-    table.add_column("stage", style="dim")
-    for column in ("active", "dead units", "signal per layer", "first / last gradient", "loss", "right"):
-        table.add_column(column, justify="right")
+    table.add_column("run", style="bold", overflow="fold")
+    table.add_column("stage", style="dim", no_wrap=True)
+    for column in ("active", "dead", "per layer", "first/last", "accuracy"):
+        table.add_column(column, justify="right", no_wrap=True)
     for run in runs:
         for i, (stage, diagnosis) in enumerate(run.stages.items()):
             last = i == len(run.stages) - 1
-            held_out = run.history.accuracy[-1] if run.history is not None and last else None
-            table.add_row(run.name if i == 0 else "", stage, *_numbers(diagnosis, held_out), end_section=last)
+            accuracy = run.history.accuracy[-1] if run.history is not None and last else diagnosis.accuracy
+            table.add_row(Text(run.name if i == 0 else ""), Text(stage), *_numbers(diagnosis, accuracy))
+    table.caption = "per layer: the signal going back; first/last: weight gradient; accuracy after training: held out"
+    table.caption_justify = "left"
     return table
 
 
-def _numbers(diagnosis: Diagnosis, held_out: float | None) -> tuple[str, ...]:
+def _numbers(diagnosis: Diagnosis, accuracy: float | None) -> tuple[str, ...]:
     rows, way = diagnosis.summary, travel(diagnosis.summary)
-    dead, units = sum(row.dead for row in rows), sum(row.units for row in rows)
-    right = held_out if held_out is not None else diagnosis.accuracy
     return (
         f"{sum(row.active_fraction for row in rows) / len(rows):.0%}",
-        f"{dead} of {units}",
+        f"{sum(row.dead for row in rows)}/{sum(row.units for row in rows)}",
         "–" if way is None else f"{way.per_layer:.3g}x",
         "–" if way is None else f"{way.ratio:.2g}",
-        "–" if diagnosis.loss is None else f"{diagnosis.loss:.3g}",
-        "–" if right is None else f"{right:.1%}{' held out' if held_out is not None else ''}",
+        "–" if accuracy is None else f"{accuracy:.1%}",
     )
 
 
