@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._precision import align, is_half, narrow, widen
 from ..gradients import rectifier
-from ._precision import align, is_half, narrow, widen
 
 
 @rectifier
@@ -38,22 +38,19 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
 
 def _elu_fwd(x, alpha):
     y = elu(x.value, alpha.value)
-    wide = widen(x.value)
-    scale = align(alpha.value, wide)
+    scale = align(alpha.value, widen(x.value))
     known = isinstance(alpha.value, (int, float)) and alpha.value >= 0
-    if known and not is_half(x.value):
-        return y, (y, None, scale)
-    return y, (None, wide if not is_half(x.value) else x.value, scale)
+    return y, (y, None, scale) if known and not is_half(x.value) else (None, x.value, scale)
 
 
 def _elu_bwd(residual, g):
     y, x, alpha = residual
     if x is None:
         return jnp.where(y > 0, g, (y + alpha) * g), None
-    x, wide = widen(x), widen(g)
+    x = widen(x)
     negative = jnp.minimum(x, 0)
     slope = jnp.where(x > 0, 1, alpha * jnp.exp(negative))
-    return narrow(slope * wide, like=g), narrow(jnp.where(x > 0, 0, jnp.expm1(negative)) * wide, like=g)
+    return slope * g, jnp.where(x > 0, 0, jnp.expm1(negative)) * g
 
 
 elu.defvjp(_elu_fwd, _elu_bwd, symbolic_zeros=True)

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._precision import align, narrow, widen
 from ..gradients import pack_bits, rectifier, unpack_bits
-from ._precision import align, narrow, widen
 
 
 @rectifier
@@ -102,19 +102,14 @@ def _leaky_rule(fun):
     """The rule for a slope of 1 or ``a``: the negative part of ``x`` is kept only for the gradient of ``a``."""
 
     def fwd(x, slope):
-        wide = widen(x.value)
-        kept = jnp.minimum(wide, 0) if slope.perturbed else pack_bits(wide >= 0)
-        return fun(x.value, slope.value), (kept, align(slope.value, wide))
+        kept = jnp.minimum(x.value, 0) if slope.perturbed else pack_bits(jnp.greater_equal(x.value, 0))
+        return fun(x.value, slope.value), (kept, align(slope.value, widen(x.value)))
 
     def bwd(residual, g):
         kept, slope = residual
-        learnt = jnp.issubdtype(kept.dtype, jnp.inexact)
-        positive = ~(kept < 0) if learnt else unpack_bits(kept, g.shape)
-        wide = widen(g)
-        return (
-            narrow(jnp.where(positive, wide, slope * wide), like=g),
-            narrow(kept * wide, like=g) if learnt else None,
-        )
+        if not jnp.issubdtype(kept.dtype, jnp.inexact):
+            return jnp.where(unpack_bits(kept, g.shape), g, slope * g), None
+        return jnp.where(jnp.less(kept, 0), slope * g, g), widen(kept) * g
 
     return fwd, bwd
 

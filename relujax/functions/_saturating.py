@@ -1,11 +1,13 @@
 """The classics that saturate on both sides: their slope follows from their output, and dies in their tails."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._precision import is_half, narrow, widen
 from ..gradients import Rectifier, rectifier
-from ._precision import is_half, narrow, widen
 
 
 @rectifier
@@ -42,7 +44,8 @@ def tanh(x: ArrayLike, /) -> jax.Array:
     Returns:
         Array of the shape of ``x``, in [-1, 1]; half precision is computed in float32 and rounded once.
 
-    Cost: keeps its output, which the next layer keeps anyway; in half precision its input.
+    Cost: keeps its output, which the next layer keeps anyway; in half precision its input. XLA's float32 tanh is off by
+    up to 4.3 units in the last place near |x| = 5, and so is the slope, in units of the last place of 1.
 
     Reference: LeCun et al., `1998 <https://doi.org/10.1007/3-540-49430-8_2>`_.
 
@@ -52,15 +55,7 @@ def tanh(x: ArrayLike, /) -> jax.Array:
     return narrow(jnp.tanh(widen(x)), like=x)
 
 
-def _sigmoid_slope(y: jax.Array) -> jax.Array:
-    return y * (1 - y)
-
-
-def _tanh_slope(y: jax.Array) -> jax.Array:
-    return (1 - y) * (1 + y)
-
-
-def _output_rule(fun: Rectifier, slope):
+def _output_rule(fun: Rectifier, of_output: Callable, of_input: Callable):
     """The rule of a function whose slope follows from its output, where that output is not rounded too coarsely."""
 
     def fwd(x):
@@ -69,12 +64,22 @@ def _output_rule(fun: Rectifier, slope):
 
     def bwd(residual, g):
         y, x = residual
-        if y is None:
-            y = fun(widen(x))
-        return (narrow(slope(y) * widen(g), like=g),)
+        return ((of_input(widen(x)) if y is None else of_output(y)) * g,)
 
     return fwd, bwd
 
 
-sigmoid.defvjp(*_output_rule(sigmoid, _sigmoid_slope))
-tanh.defvjp(*_output_rule(tanh, _tanh_slope))
+def _sigmoid_slope(x: jax.Array) -> jax.Array:
+    """Without the cancellation of f(1 - f), which has no digits left in the right tail."""
+    tail = jnp.exp(-jnp.abs(x))
+    return tail / (1 + tail) ** 2
+
+
+def _tanh_slope(x: jax.Array) -> jax.Array:
+    """The square of sech, so that its tail reaches as far down as the dtype does."""
+    tail = jnp.exp(-jnp.abs(x))
+    return (2 * tail / (1 + tail * tail)) ** 2
+
+
+sigmoid.defvjp(*_output_rule(sigmoid, of_output=lambda y: y * (1 - y), of_input=_sigmoid_slope))
+tanh.defvjp(*_output_rule(tanh, of_output=lambda y: (1 - y) * (1 + y), of_input=_tanh_slope))

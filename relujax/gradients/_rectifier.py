@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
+from .._precision import widen
+
 
 class Rectifier:
     """An elementwise function with a declared gradient; made by :func:`rectifier`."""
@@ -34,8 +36,8 @@ class Rectifier:
             fwd: ``fwd(*args) -> (y, residual)``. It computes ``y`` by calling the function itself, so that higher
                 derivatives use the rule again.
             bwd: ``bwd(residual, g) -> cotangents``, a tuple with one entry per argument, elementwise and linear in
-                ``g``; broadcast arguments need no summing, JAX does that. ``None`` for an argument without a
-                gradient.
+                ``g``, which comes in at least float32; rounding to the function's dtype, and summing where an
+                argument was broadcast, are done here. ``None`` for an argument without a gradient.
             symbolic_zeros: hand ``fwd`` objects with ``.value`` and ``.perturbed`` instead of arrays, so that it
                 keeps only what the arguments being differentiated need.
         """
@@ -81,8 +83,10 @@ class Rectifier:
         # whatever XLA finds handy inside it. The map is linear in the tangents, so JAX transposes it for vjp.
         @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False)
         def push(residual, directions):
-            terms = [bwd(residual, jnp.broadcast_to(t.astype(y.dtype), y.shape))[i] for i, t in directions.items()]
-            return functools.reduce(operator.add, terms)
+            # In at least float32: a half-precision gradient of a hyperparameter would be summed in half precision.
+            wide = widen(y).dtype
+            terms = [bwd(residual, jnp.broadcast_to(t.astype(wide), y.shape))[i] for i, t in directions.items()]
+            return functools.reduce(operator.add, terms).astype(y.dtype)
 
         return y, push(residual, directions)
 

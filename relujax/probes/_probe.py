@@ -1,7 +1,7 @@
 """The interpreter: a function in, the same function with statistics of its activations as extra outputs out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from . import _jaxpr as jx
 from ._sites import Finding, Path, Site, find, parameter_names
-from ._statistics import Signal, SiteStats, Stats, measure, measure_signal
+from ._statistics import Signal, SiteStats, Stats, empty_signal, measure, measure_signal, with_signal
 
 Observe = Callable[[Site, Any, list], tuple[Any, Any]]
 
@@ -62,9 +62,11 @@ def _run(jaxpr: Any, consts: list, args: list, path: Path, by_path: Mapping, obs
 def _evaluate_site(site: Site, eqn: Any, inputs: list) -> tuple[Any, SiteStats]:
     """The site's output by its own rules, and its forward statistics."""
     [y] = jx.bind(eqn, inputs)
-    x, others = inputs[0], inputs[1:]
+    # The input is the operand of the output's shape: passed by keyword, it need not be the first.
+    at = next((i for i, value in enumerate(inputs) if jnp.shape(value) == y.shape), 0)
+    x = inputs[at]
     # For an elementwise function the vector-Jacobian product with ones is the derivative, whatever its rule keeps.
-    still, pull = jax.vjp(lambda x: jx.bind(eqn, [x, *others])[0], jax.lax.stop_gradient(x))
+    still, pull = jax.vjp(lambda x: jx.bind(eqn, [*inputs[:at], x, *inputs[at + 1 :]])[0], jax.lax.stop_gradient(x))
     [slope] = pull(jnp.ones_like(still))
     stats = measure(site, x, jax.lax.stop_gradient(y), jax.lax.stop_gradient(slope))
     return y, stats
@@ -142,7 +144,7 @@ def probe_grad(loss: Callable, argnums: int | Sequence[int] = 0, has_aux: bool =
 
     def probed(*args: Any) -> tuple[Any, Stats]:
         traced = instrument(loss, args)
-        tokens = {site.path: _token(site) for site in traced.finding.sites}
+        tokens = {site.path: empty_signal(site) for site in traced.finding.sites}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(site: Site, eqn: Any, inputs: list) -> tuple[Any, SiteStats]:
@@ -154,18 +156,14 @@ def probe_grad(loss: Callable, argnums: int | Sequence[int] = 0, has_aux: bool =
             return value, (aux, records)
 
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        grad = jax.value_and_grad(tapped, argnums=(0, *(n + 1 for n in numbers)), has_aux=True)
+        shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
+        grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)
-        stats = {site.name: replace(records[site.path], signal=signals[site.path]) for site in traced.finding.sites}
+        stats = {site.name: with_signal(records[site.path], signals[site.path]) for site in traced.finding.sites}
         gradients = grads[0] if isinstance(argnums, int) else tuple(grads)
         return ((value, aux) if has_aux else value, gradients), Stats(stats, traced.finding.opaque)
 
     return probed
-
-
-def _token(site: Site) -> Signal:
-    zeros = jnp.zeros(site.units, jnp.promote_types(site.dtype, jnp.float32))
-    return Signal(norm=zeros, zeros=jnp.zeros(site.units, jnp.float32))
 
 
 @jax.custom_vjp

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
@@ -21,6 +22,8 @@ _NAMED = {name: name for name in ACTIVATIONS} | {
 }
 #: Primitives that are an activation by themselves: nobody names tanh or the sigmoid.
 _PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid"}
+
+_SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 Path = tuple[int, ...]
 
@@ -256,14 +259,19 @@ def _kinds_inside(eqn: Any) -> Iterable[str]:
 
 
 def _gelu_gates(jaxpr: Any) -> set[int]:
-    """The ``tanh`` equations that are the inside of a GELU: their one consumer adds 1 to them."""
+    """The ``tanh`` equations that are the inside of a GELU: 1 is added to them, and sqrt(2/pi) multiplied before."""
+    makers = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
     gates = set()
     for index, eqn in enumerate(jaxpr.eqns):
-        if eqn.primitive.name != "tanh":
+        if eqn.primitive.name != "tanh" or jx.is_literal(eqn.invars[0]):
             continue
         users = [e for e in jaxpr.eqns if any(a is eqn.outvars[0] for a in e.invars)]
-        if len(users) == 1 and users[0].primitive.name == "add":
-            literals = [a.val for a in users[0].invars if jx.is_literal(a)]
-            if literals and float(literals[0]) == 1.0:
-                gates.add(index)
+        plus_one = len(users) == 1 and users[0].primitive.name == "add" and _has_literal(users[0], 1.0)
+        maker = makers.get(eqn.invars[0])
+        if plus_one and maker is not None and maker.primitive.name == "mul" and _has_literal(maker, _SQRT_2_OVER_PI):
+            gates.add(index)
     return gates
+
+
+def _has_literal(eqn: Any, value: float) -> bool:
+    return any(jx.is_literal(a) and np.ndim(a.val) == 0 and abs(float(a.val) - value) < 1e-2 for a in eqn.invars)

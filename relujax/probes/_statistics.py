@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._precision import widen
 from ..functions import ACTIVATIONS
 from ._sites import Opaque, Site
 
@@ -102,7 +103,7 @@ def measure(site: Site, x: jax.Array, y: jax.Array, slope: jax.Array) -> SiteSta
         slope: its derivative at ``x``, of the shape of ``y``.
     """
     row = ACTIVATIONS.get(site.kind)
-    wide = y.astype(jnp.promote_types(y.dtype, jnp.float32))
+    wide = widen(y)
     finite = jnp.isfinite(wide)
     wide = jnp.where(finite, wide, 0)
     passing = jnp.abs(slope) >= SLOPE_FLOOR * (row.steepest if row else 1.0)
@@ -133,12 +134,25 @@ def _histogram(active: jax.Array, size: int) -> jax.Array:
 
 
 def measure_signal(g: jax.Array) -> Signal:
-    """Statistics of a cotangent ``(examples, ..., units)`` per unit, in float32."""
+    """Norm and *non-zero* counts of a cotangent ``(examples, ..., units)`` per unit, in float32.
+
+    Counted the other way round from :class:`Signal`: where the loss does not depend on a site nothing is ever
+    measured, JAX fills in zeros, and no entry of the gradient was non-zero.
+    """
     axes = tuple(range(g.ndim - 1))
-    return Signal(
-        norm=stable_norm(g.astype(jnp.promote_types(g.dtype, jnp.float32)), axes),
-        zeros=jnp.sum(g == 0, axis=axes, dtype=jnp.float32),
-    )
+    return Signal(norm=stable_norm(widen(g), axes), zeros=jnp.sum(g != 0, axis=axes, dtype=jnp.float32))
+
+
+def empty_signal(site: Site) -> Signal:
+    """The token that :func:`measure_signal` fills."""
+    zeros = jnp.zeros(site.units, widen(jnp.zeros((), site.dtype)).dtype)
+    return Signal(norm=zeros, zeros=jnp.zeros(site.units, jnp.float32))
+
+
+def with_signal(stats: SiteStats, measured: Signal) -> SiteStats:
+    """Forward statistics with the backward ones that :func:`measure_signal` made."""
+    zeros = stats.count - measured.zeros.astype(jnp.int32)
+    return replace(stats, signal=Signal(norm=measured.norm, zeros=zeros))
 
 
 def stable_norm(x: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
@@ -183,6 +197,11 @@ def merge(a: Stats, b: Stats) -> Stats:
 
 
 def _merge_site(a: SiteStats, b: SiteStats) -> SiteStats:
+    if a.site.units != b.site.units or a.site.kind != b.site.kind:
+        raise ValueError(
+            f"cannot merge statistics of {a.site.name}: got {a.site.units} units of {a.site.kind} and {b.site.units} "
+            f"of {b.site.kind}; expected the same function in both"
+        )
     if (a.signal is None) != (b.signal is None):
         raise ValueError(
             f"cannot merge statistics of {a.site.name}: got a backward signal in one and none in the other; "

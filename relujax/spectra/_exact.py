@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from .._precision import widen
 from ..probes import capture
 
 
@@ -74,7 +75,7 @@ def layer_spectra(fun: Callable, argnum: int = 0, select: Callable | None = None
 
 
 def _singular_values(jacobian: jax.Array) -> jax.Array:
-    return jnp.linalg.svd(jacobian.astype(jnp.promote_types(jacobian.dtype, jnp.float32)), compute_uv=False)
+    return jnp.linalg.svd(widen(jacobian), compute_uv=False)
 
 
 def numerical_rank(singular_values: jax.Array, size: int) -> jax.Array:

@@ -18,7 +18,7 @@ def normal(*shape):
 
 PARAMS = {"a": normal(4, 6), "b": normal(6, 3)}
 A, B = normal(10, 4), normal(10, 4)
-EXACT = ("examples", "count", "active", "passing", "nonfinite", "histogram", "largest")
+COUNTS = ("examples", "count", "active", "passing", "nonfinite", "histogram")
 
 
 def model(params, x):
@@ -54,9 +54,9 @@ def test_two_batches_are_one_big_batch():
     merged, whole = merged_and_whole()
     assert list(merged) == list(whole) == ["a/relu", "b/tanh"]
     for name in whole:
-        for field in EXACT:
+        for field in COUNTS:
             np.testing.assert_array_equal(getattr(merged[name], field), getattr(whole[name], field), err_msg=field)
-        for field in ("total", "square"):
+        for field in ("total", "square", "largest"):  # a matmul rounds by the size of the batch
             np.testing.assert_allclose(
                 getattr(merged[name], field), getattr(whole[name], field), rtol=1e-6, atol=1e-6, err_msg=field
             )
@@ -75,7 +75,7 @@ def test_order_and_grouping_do_not_matter():
     a, b, c = (probed(batch) for batch in BATCHES)
     left, right = rx.merge(rx.merge(a, b), c), rx.merge(c, rx.merge(b, a))
     for name in left:
-        for field in EXACT:
+        for field in (*COUNTS, "largest"):
             np.testing.assert_array_equal(getattr(left[name], field), getattr(right[name], field))
         np.testing.assert_allclose(left[name].total, right[name].total, rtol=1e-12)
         np.testing.assert_allclose(left[name].signal.norm, right[name].signal.norm, rtol=1e-12)

@@ -142,16 +142,16 @@ def test_a_nan_in_the_signal_shows():
     np.testing.assert_array_equal(stats["relu"].signal.zeros, [1, 1])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_half_precision_signals_are_measured_in_float32(dtype):
-    x = jnp.ones((4096, 2), dtype)
-
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+def test_signals_are_measured_in_float32_at_least(dtype):
     def fun(x):
         return (rx.relu(x) * jnp.asarray(100, dtype)).astype(jnp.float32).sum()
 
-    _, stats = jax.jit(rx.probe_grad(fun))(x)
+    with jax.enable_x64(jax.config.jax_enable_x64 or dtype == jnp.float64):
+        (_, grad), stats = jax.jit(rx.probe_grad(fun))(jnp.ones((4096, 2), dtype))
+    assert grad.dtype == dtype
     np.testing.assert_allclose(stats["relu"].signal.norm, [6400.0] * 2, rtol=1e-6)
-    assert stats["relu"].signal.norm.dtype == jnp.float32
+    assert stats["relu"].signal.norm.dtype == (dtype if dtype == jnp.float64 else jnp.float32)
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 2, 4)], ids=str)

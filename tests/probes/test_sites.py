@@ -216,7 +216,9 @@ def test_a_tanh_gelu_is_reported_and_its_tanh_is_no_site():
     assert closed.source == line_of("gelu and tanh")
 
 
-@pytest.mark.parametrize("fun", [lambda x: jnp.tanh(x) + 1, lambda x: x * (1 + rx.tanh(x)), lambda x: 0.5 * (1 + jnp.tanh(x))])
+@pytest.mark.parametrize(
+    "fun", [lambda x: jnp.tanh(x) + 1, lambda x: x * (1 + rx.tanh(x)), lambda x: 0.5 * (1 + jnp.tanh(x))]
+)
 def test_a_tanh_that_is_shifted_by_one_is_no_gelu(fun):
     assert [site.kind for site in rx.sites(fun, X)] == ["tanh"]
     assert opaque(fun, X) == ()

@@ -36,10 +36,10 @@ def by_row(compute: Callable, *args):
     return jax.tree.map(np.asarray, jax.jit(lambda *args: {name: compute(row, *args) for name, row in rows})(*args))
 
 
-def float64(compute: Callable, *args):
-    """``compute(*args)`` in float64, also where JAX runs in 32 bits; a pytree of NumPy arrays."""
+def by_row64(compute: Callable, *args):
+    """The same on float64 arguments, also where JAX runs in 32 bits."""
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, jax.jit(compute)(*(np.asarray(arg, np.float64) for arg in args)))
+        return by_row(compute, *(np.asarray(arg, np.float64) for arg in args))
 
 
 def ulps(got, want, dtype):

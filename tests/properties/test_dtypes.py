@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from float_grids import by_row, by_row64
 
 import relujax as rx
 
@@ -29,18 +30,15 @@ def test_floats_keep_dtype_and_shape(row, shape, dtype):
     assert (g.dtype, g.shape, g.weak_type) == (dtype, shape, False)
 
 
-@ROWS
-def test_float64_is_computed_in_float64(row):
+def test_float64_is_computed_in_float64():
+    def ours_and_plain(row, x):
+        vjps = [jax.vjp(lambda x, fun=fun: fun(x, **row.example), x) for fun in (row.fun, row.plain)]
+        return [(y, *pull(jnp.ones_like(y))) for y, pull in vjps]
+
     x = np.linspace(-3, 3, 24)
-    assert not set(x) & set(row.kinks)
-
-    def values_and_slopes(fun, x):
-        y, pull = jax.vjp(lambda x: fun(x, **row.example), x)
-        return y, pull(jnp.ones_like(y))[0]
-
-    with jax.enable_x64(True):
-        got, want = jax.jit(lambda x: [values_and_slopes(fun, x) for fun in (row.fun, row.plain)])(x)
-    np.testing.assert_allclose(got, want, rtol=1e-13)
+    assert not set(x) & {kink for row in rx.ACTIVATIONS.values() for kink in row.kinks}
+    for name, (ours, plain) in by_row64(ours_and_plain, x).items():
+        np.testing.assert_allclose(ours, plain, rtol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", [jnp.int8, jnp.int32, jnp.uint8])
@@ -51,11 +49,12 @@ def test_integers(row, dtype):
     assert y.shape == (2, 3)
 
 
-@ROWS
-def test_integers_have_the_values_of_floats(row):
-    x = jnp.array([-3, -1, 0, 2, 100])
-    got, want = jax.jit(lambda x: [row.fun(x, **row.example) for x in (x, x.astype(float))])(x)
-    np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=1e-6)
+def test_integers_have_the_values_of_floats():
+    def both(row, x):
+        return [row.fun(x, **row.example) for x in (x, x.astype(float))]
+
+    for name, (got, want) in by_row(both, np.array([-3, -1, 0, 2, 100])).items():
+        np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=name)
 
 
 @ROWS

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import FLOATS, FLUSHED, HALVES, by_row, float64, grid, ulps
+from float_grids import FLOATS, FLUSHED, HALVES, by_row, by_row64, grid, ulps
 
 import relujax as rx
 
@@ -32,25 +32,25 @@ def slope(row, x):
     return g
 
 
+def plain_slope(row, x):
+    return jax.grad(lambda x: row.plain(x, **row.example).sum())(x)
+
+
 @functools.cache
 def slopes(dtype):
-    return by_row(slope, grid(dtype))
-
-
-def slope64(row, x):
+    """Of the library, and of the formula in float64."""
     # Beyond 300 every slope has settled, and exp would overflow in the reference.
-    x = np.clip(x.astype(np.float64), -300, 300)
-    if row.name in CLOSED_FORMS:
-        return CLOSED_FORMS[row.name](x)
-    return float64(jax.grad(lambda x: row.plain(x, **row.example).sum()), x)
+    settled = np.clip(grid(dtype).astype(np.float64), -300, 300)
+    exact = {name: closed_form(settled) for name, closed_form in CLOSED_FORMS.items()}
+    return by_row(slope, grid(dtype)), by_row64(plain_slope, settled) | exact
 
 
 def away_from_kinks(row, dtype):
-    """The grid, the slopes and the float64 slopes without the points that are a kink or flushed to one."""
+    """The grid and both slopes on it, without the points that are a kink or flushed to one."""
     x = grid(dtype)
     wide = x.astype(np.float64)
     away = np.all([np.isfinite(wide), *(np.abs(wide - kink) >= FLUSHED for kink in row.kinks)], axis=0)
-    return x[away], slopes(dtype)[row.name][away], slope64(row, x[away])
+    return x[away], *(of[row.name][away] for of in slopes(dtype))
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -73,21 +73,26 @@ def test_float32_slopes_are_right_to_two_ulp_of_one(row):
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_kinks_have_the_declared_slopes(dtype):
     # Each kink twice, so that one at 0 is met with both signs.
-    kinks = {name: np.array([*row.kinks, *(-0.0 if k == 0 else k for k in row.kinks)], dtype) for name, row in rx.ACTIVATIONS.items()}
+    kinks = {
+        name: np.array([*row.kinks, *(-0.0 if k == 0 else k for k in row.kinks)], dtype)
+        for name, row in rx.ACTIVATIONS.items()
+    }
     got = by_row(lambda row, kinks: slope(row, kinks[row.name]), kinks)
     for name, row in rx.ACTIVATIONS.items():
         np.testing.assert_array_equal(got[name].astype(np.float64), [*row.kink_slopes] * 2, err_msg=name)
 
 
-@pytest.mark.parametrize("row", [r for r in rx.ACTIVATIONS.values() if hasattr(jax.nn, r.name)], ids=lambda r: r.name)
-def test_kinks_and_slopes_of_jax_nn(row):
-    x = jnp.array([*row.kinks, -3.0, -0.5, 0.5, 3.0], jnp.float32)
+def test_kinks_and_slopes_of_jax_nn():
+    def ours_and_theirs(row, x):
+        if hasattr(jax.nn, row.name):
+            return slope(row, x), jax.grad(lambda x: getattr(jax.nn, row.name)(x).sum())(x)
+        return None
 
-    @jax.jit
-    def ours_and_theirs(x):
-        return slope(row, x), jax.grad(lambda x: getattr(jax.nn, row.name)(x).sum())(x)
-
-    np.testing.assert_allclose(*ours_and_theirs(x), rtol=1e-5)
+    kinks = {kink for row in rx.ACTIVATIONS.values() for kink in row.kinks}
+    pairs = by_row(ours_and_theirs, jnp.array([*kinks, -3.0, -0.5, 0.5, 3.0], jnp.float32))
+    assert {"relu", "leaky_relu", "elu"} <= {name for name, pair in pairs.items() if pair}
+    for name, pair in pairs.items():
+        np.testing.assert_allclose(*(pair or (0, 0)), rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_relu_swallows_the_gradient_of_nan():
@@ -102,35 +107,37 @@ def test_gradient_with_respect_to_a_hyperparameter(row, name, per_channel):
     weight = np.cos(np.arange(42, dtype=np.float32)).reshape(7, 6)
     rest = {k: v for k, v in row.example.items() if k != name}
 
-    def plain(value):
-        aligned = value.reshape(1, -1) if per_channel else value
-        return (weight.astype(np.float64) * row.plain(x.astype(np.float64), **rest, **{name: aligned})).sum()
-
     def loss(x, value):
         return (weight * row.fun(x, **rest, **{name: value})).sum()
 
+    def plain(x, value):
+        aligned = value.reshape(1, -1) if per_channel else value
+        return (weight * row.plain(x, **rest, **{name: aligned})).sum()
+
     @jax.jit
     def gradients(x, value):
-        both = jax.grad(loss, argnums=(0, 1))(x, value)
-        return both, (jax.grad(loss)(x, value), jax.grad(loss, argnums=1)(x, value))
+        apart = (jax.grad(loss)(x, value), jax.grad(loss, argnums=1)(x, value))
+        return [apart, *(jax.grad(f, argnums=(0, 1))(x, value) for f in (loss, plain))]
 
-    both, apart = gradients(x, value)
-    assert both[1].shape == value.shape
-    np.testing.assert_allclose(both[1], float64(jax.grad(plain), value), rtol=1e-5)
     # What is differentiated decides what is kept, and so which formula gives the slope.
-    for together, alone in zip(both, apart, strict=True):
-        np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
+    for got in zip(*gradients(x, value), strict=True):
+        assert got[0].shape == got[2].shape
+        np.testing.assert_allclose(got[:2], [got[2]] * 2, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 @HYPERPARAMETERS
 def test_a_float32_hyperparameter_of_half_precision_input_has_a_float32_gradient(row, name, dtype):
     # 100,000 equal terms: a sum that was rounded to half precision on its way is infinite, or 0.1 % off.
-    x = np.full((100_000,), -1, dtype)
-    rest = {k: v for k, v in row.example.items() if k != name}
-    loss = jax.jit(lambda v, x: row.fun(x, **rest, **{name: v}).astype(jnp.float32).sum())
-    got = jax.grad(loss)(jnp.float32(0.5), x)
-    want = float64(jax.grad(lambda v: row.plain(x.astype(np.float64), **rest, **{name: v}).sum()), 0.5)
+    count, rest = 100_000, {k: v for k, v in row.example.items() if k != name}
+
+    @jax.jit
+    def ours_and_one_term(value):
+        x = jnp.full((count,), -1, dtype)
+        ours = jax.grad(lambda v: row.fun(x, **rest, **{name: v}).astype(jnp.float32).sum())(value)
+        return ours, jax.grad(lambda v: row.plain(jnp.float32(-1), **rest, **{name: v}))(value)
+
+    got, one = ours_and_one_term(np.float32(0.5))
     assert got.dtype == jnp.float32
     # Each term may be rounded to half precision, their sum not.
-    np.testing.assert_allclose(got, want, rtol=jnp.finfo(dtype).eps.astype(float) / 2)
+    np.testing.assert_allclose(got, count * one, rtol=float(jnp.finfo(dtype).eps) / 2)

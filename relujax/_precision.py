@@ -1,4 +1,6 @@
-"""Half precision computes inside in float32 and rounds once."""
+"""Half precision computes inside in float32 and rounds once. No promotion rules: they differ between strict and lax."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ def is_half(x: ArrayLike) -> bool:
 
 
 def widen(x: ArrayLike) -> jax.Array:
-    """``x`` as an inexact array of at least float32; integers become the default float.
+    """``x`` as an inexact array of at least float32; integers become the default float. Weak types stay weak.
 
     >>> widen(jnp.float16(1)).dtype, widen(3).dtype
     (dtype('float32'), dtype('float32'))
@@ -33,8 +35,8 @@ def narrow(y: jax.Array, like: ArrayLike) -> jax.Array:
     >>> narrow(jnp.float32(1), jnp.float16(1)).dtype
     dtype('float16')
     """
-    dtype = jnp.result_type(like)
-    return y.astype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else y
+    dtype: Any = jnp.result_type(like)
+    return y.astype(dtype) if jnp.issubdtype(dtype, jnp.inexact) and dtype != y.dtype else y
 
 
 def align(parameter: ArrayLike, wide: jax.Array) -> jax.Array:
@@ -43,5 +45,7 @@ def align(parameter: ArrayLike, wide: jax.Array) -> jax.Array:
     >>> align(jnp.array([1, 2]), jnp.zeros((4, 3, 2))).shape
     (1, 1, 2)
     """
-    parameter = jnp.asarray(parameter, wide.dtype)
+    parameter = jnp.asarray(parameter)
+    if parameter.dtype != wide.dtype:
+        parameter = parameter.astype(wide.dtype)
     return parameter.reshape((1,) * (wide.ndim - parameter.ndim) + parameter.shape)

@@ -1,0 +1,170 @@
+"""Spectra: NumPy's singular values of Jacobians that are written down by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import relujax as rx
+from relujax.spectra import numerical_rank
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def svd(jacobian):
+    return np.linalg.svd(np.float64(jacobian), compute_uv=False)
+
+
+def assert_values(found, jacobian):
+    """Absolute error against the largest value: all that a float32 SVD promises."""
+    want = svd(jacobian)
+    assert found.shape == want.shape
+    np.testing.assert_allclose(found, want, atol=2e-6 * want[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(7, 3), (3, 7), (5, 5), (1, 6), (6, 1)])
+def test_a_linear_map_has_the_singular_values_of_its_matrix(outputs, inputs):
+    matrix = normal(outputs, inputs)
+    found = rx.spectrum(lambda x: matrix @ x)(normal(inputs))
+    assert found.shape == (min(outputs, inputs),)
+    assert_values(found, matrix)
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(6, 4), (4, 6)])
+def test_the_jacobian_is_taken_at_the_point(outputs, inputs):
+    matrix, x = normal(outputs, inputs), normal(inputs)
+    slope = 1 - np.tanh(np.float64(matrix @ x)) ** 2
+    assert_values(rx.spectrum(lambda x: rx.tanh(matrix @ x))(x), slope[:, None] * matrix)
+
+
+def test_a_scalar_function_has_the_norm_of_its_gradient():
+    x = normal(2, 3)
+    found = rx.spectrum(lambda x: jnp.sum(x**2))(x)
+    np.testing.assert_allclose(found, [2 * np.linalg.norm(x)], rtol=1e-6)
+
+
+def test_trees_in_and_out_are_one_matrix():
+    matrix = normal(2, 3)
+    x = {"a": normal(3), "b": normal(2, 2)}
+    found = rx.spectrum(lambda x: (matrix @ x["a"], {"c": 3 * x["b"]}))(x)
+    jacobian = np.zeros((6, 7))
+    jacobian[:2, :3], jacobian[2:, 3:] = matrix, 3 * np.eye(4)
+    assert_values(found, jacobian)
+
+
+def test_vmap_gives_every_example_its_own_spectrum():
+    matrix, xs = normal(4, 3), normal(5, 3)
+    fun = rx.spectrum(lambda x: rx.tanh(matrix @ x))
+    found = jax.jit(jax.vmap(fun))(xs)
+    assert found.shape == (5, 3)
+    for values, x in zip(found, xs, strict=True):
+        assert_values(values, (1 - np.tanh(np.float64(matrix @ x)) ** 2)[:, None] * matrix)
+
+
+def test_values_descend_and_a_lost_direction_is_zero():
+    found = rx.spectrum(lambda x: x * np.float32([0.5, 0, 4, 2]))(normal(4))
+    assert found.tolist() == [4, 2, 0.5, 0]
+
+
+def test_an_orthogonal_map_has_ones_only():
+    rotation = np.linalg.qr(normal(8, 8))[0]
+    np.testing.assert_allclose(rx.spectrum(lambda x: rotation @ x)(normal(8)), np.ones(8), rtol=1e-5)
+
+
+def test_the_rank_of_a_relu_layer_is_how_many_units_are_active():
+    matrix, xs = normal(8, 8), normal(20, 8)
+    found = jax.vmap(rx.spectrum(lambda x: rx.relu(matrix @ x)))(xs)
+    active = (xs @ matrix.T > 0).sum(axis=1)
+    assert len(set(active)) > 3
+    np.testing.assert_array_equal(numerical_rank(found, 8), active)
+
+
+def test_a_function_without_forward_mode_does_where_outputs_are_fewer():
+    @jax.custom_vjp
+    def reverse_only(x):
+        return x[:2] * 3
+
+    reverse_only.defvjp(lambda x: (x[:2] * 3, None), lambda _, g: (jnp.concatenate([3 * g, jnp.zeros(3, g.dtype)]),))
+    np.testing.assert_allclose(rx.spectrum(reverse_only)(normal(5)), [3, 3], rtol=1e-6)
+
+
+def test_half_precision_jacobians_are_decomposed_in_float32():
+    found = rx.spectrum(lambda x: x * 2)(jnp.ones(3, jnp.bfloat16))
+    assert found.dtype == jnp.float32
+    assert found.tolist() == [2, 2, 2]
+
+
+WEIGHTS = [normal(6, 4), normal(5, 6), normal(7, 5)]
+
+
+def mlp(weights, x):
+    for weight in weights:
+        x = rx.relu(weight @ x)
+    return x.sum()
+
+
+def wrapped_mlp(weights, x):
+    x = jax.jit(lambda x: rx.relu(weights[0] @ x))(x)
+    x = jax.checkpoint(lambda x: rx.relu(weights[1] @ x))(x)
+    return jax.jit(jax.checkpoint(lambda x: rx.relu(weights[2] @ x)))(x).sum()
+
+
+def products(x):
+    """Of masks and weights: the Jacobian from the input to each layer's output."""
+    jacobian, h, found = np.eye(4), np.float64(x), []
+    for weight in WEIGHTS:
+        h = weight @ h
+        jacobian = np.diag(h > 0) @ weight @ jacobian
+        h = np.maximum(h, 0)
+        found.append(jacobian)
+    return found
+
+
+@pytest.mark.parametrize("model", [mlp, wrapped_mlp])
+def test_layer_spectra_are_those_of_products_of_masks_and_weights(model):
+    x = normal(4)
+    found = rx.layer_spectra(model, argnum=1)(WEIGHTS, x)
+    assert list(found) == ["0/relu", "1/relu", "2/relu"]
+    for values, jacobian in zip(found.values(), products(x), strict=True):
+        assert_values(values, jacobian)
+
+
+def test_layer_spectra_vmap_over_examples():
+    xs = normal(3, 4)
+    found = jax.vmap(rx.layer_spectra(mlp, argnum=1), in_axes=(None, 0))(WEIGHTS, xs)
+    for number, x in enumerate(xs):
+        for values, jacobian in zip(found.values(), products(x), strict=True):
+            assert_values(values[number], jacobian)
+
+
+def test_layer_spectra_differentiate_the_first_argument_by_default():
+    found = rx.layer_spectra(lambda x, scale: rx.relu(x * scale))(np.float32([1, 2]), np.float32([3, 5]))
+    assert found["relu"].tolist() == [5, 3]
+
+
+def test_layer_spectra_of_an_input_with_axes():
+    x = np.float32([[1, -1, 2], [3, 4, -5]])
+    found = rx.layer_spectra(lambda x: rx.leaky_relu(x, 0.5))(x)
+    np.testing.assert_allclose(found["leaky_relu"], [1, 1, 1, 1, 0.5, 0.5], rtol=1e-6)
+
+
+def test_layer_spectra_of_a_part_of_the_output():
+    x = np.float32([1, 2, 3])
+    found = rx.layer_spectra(lambda x: rx.relu(x * np.float32([2, 3, 4])), select=lambda y: y[1:])(x)
+    assert found["relu"].tolist() == [4, 3]
+
+
+@pytest.mark.parametrize("size", [2, 64])
+def test_numerical_rank_counts_what_stands_above_rounding(size):
+    floor = size * np.finfo(np.float32).eps
+    values = 7 * np.float32([1, 1.01 * floor, 0.99 * floor, 0])
+    assert numerical_rank(values, size) == 2
+
+
+def test_numerical_rank_of_nothing_is_zero_and_rows_count_apart():
+    values = np.float32([[0, 0, 0], [3, 2, 1], [1e-20, 1e-21, 1e-30], [np.nan] * 3])
+    assert numerical_rank(values, 3).tolist() == [0, 3, 2, 0]

@@ -1,0 +1,71 @@
+"""Linen twins: the same values, gradients and variables as the NNX modules they are made from."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import relujax as rx
+
+X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+KEY = jax.random.key(0)
+CALLS = [
+    "ReLU()",
+    "LeakyReLU()",
+    "LeakyReLU(0.3)",
+    "LeakyReLU(negative_slope=0.3)",
+    "PReLU()",
+    "PReLU(channels=4, init=0.5)",
+    "ELU()",
+    "ELU(alpha=0.5)",
+    "Sigmoid()",
+    "Tanh()",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_twin_has_the_values_and_the_variables_of_its_module(call):
+    twin, module = eval(f"rx.linen.{call}"), eval(f"rx.nnx.{call}")
+    variables = twin.init(KEY, X)
+    np.testing.assert_allclose(twin.apply(variables, X), module(X), rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.grad(lambda x: twin.apply(variables, x).sum())(X), jax.grad(lambda x: module(x).sum())(X), rtol=1e-6
+    )
+    shapes = jax.tree.map(jnp.shape, dict(variables.get("params", {})))
+    assert shapes == ({"slope": module.slope[...].shape} if "PReLU" in call else {})
+
+
+def test_every_module_has_a_twin():
+    for module in rx.nnx.MODULES.values():
+        assert getattr(rx.linen, module.__name__).args == (module,)
+
+
+def test_prelu_s_gradient_is_the_sum_of_what_is_negative():
+    twin = rx.linen.PReLU(channels=4)
+    variables = twin.init(KEY, X)
+    grad = jax.grad(lambda variables: twin.apply(variables, X).sum())(variables)
+    np.testing.assert_allclose(grad["params"]["slope"], np.minimum(X, 0).sum(axis=0), rtol=1e-5)
+
+
+class Net(nn.Module):
+    """Compact, with two slopes of its own."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = rx.linen.PReLU()(nn.Dense(5)(x))
+        return rx.linen.PReLU(channels=3)(nn.Dense(3)(x))
+
+
+def test_twins_stand_inside_a_linen_module():
+    variables = Net().init(KEY, X)
+    slopes = [leaf for path, leaf in jax.tree.leaves_with_path(variables) if "slope" in jax.tree_util.keystr(path)]
+    assert [slope.shape for slope in slopes] == [(1,), (3,)]
+    found = rx.sites(lambda variables, x: Net().apply(variables, x), variables, X)
+    assert [(site.name, site.kind) for site in found] == [("Dense_0/prelu", "prelu"), ("Dense_1/prelu", "prelu")]
+
+
+def test_a_twin_needs_no_random_key_to_run():
+    twin = rx.linen.PReLU()
+    variables = twin.init(KEY, X)
+    assert twin.apply(variables, X, rngs=None).shape == X.shape

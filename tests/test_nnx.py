@@ -1,0 +1,115 @@
+"""Flax NNX modules: each is its function, and a learnt slope learns."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import relujax as rx
+from relujax.nnx import MODULES
+
+X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+BY_ARGUMENTS = {
+    "ReLU()": lambda x: rx.relu(x),
+    "LeakyReLU()": lambda x: rx.leaky_relu(x, 0.01),
+    "LeakyReLU(0.3)": lambda x: rx.leaky_relu(x, 0.3),
+    "PReLU()": lambda x: rx.prelu(x, 0.25),
+    "PReLU(init=-0.5)": lambda x: rx.prelu(x, -0.5),
+    "PReLU(channels=4, init=0.75)": lambda x: rx.prelu(x, 0.75),
+    "ELU()": lambda x: rx.elu(x, 1.0),
+    "ELU(0.5)": lambda x: rx.elu(x, 0.5),
+    "Sigmoid()": lambda x: rx.sigmoid(x),
+    "Tanh()": lambda x: rx.tanh(x),
+}
+
+
+def parameters(module):
+    return jax.tree.leaves(nnx.state(module, nnx.Param))
+
+
+@pytest.mark.parametrize("call", BY_ARGUMENTS)
+def test_a_module_is_its_function(call):
+    module = eval(f"rx.nnx.{call}")
+    want = jax.jit(lambda x: (BY_ARGUMENTS[call](x), jax.grad(lambda x: BY_ARGUMENTS[call](x).sum())(x)))(X)
+    found = jax.jit(lambda x: (module(x), jax.grad(lambda x: module(x).sum())(x)))(X)
+    np.testing.assert_allclose(found[0], want[0], rtol=1e-6)
+    np.testing.assert_allclose(found[1], want[1], rtol=1e-6)
+
+
+def test_every_activation_has_its_module_and_every_module_is_listed():
+    assert MODULES.keys() == rx.ACTIVATIONS.keys()
+    defined = {m for _, m in inspect.getmembers(rx.nnx, inspect.isclass) if m.__module__ == "relujax.nnx"}
+    assert set(MODULES.values()) == defined
+
+
+@pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+def test_the_default_module_is_the_registry_s_example(row):
+    np.testing.assert_allclose(MODULES[row.name]()(X), row.fun(X, **row.example), rtol=1e-6)
+    assert len(parameters(MODULES[row.name]())) == (row.name == "prelu")
+
+
+def test_prelu_s_gradient_is_the_sum_of_what_is_negative():
+    module = rx.nnx.PReLU()
+    weights = np.random.default_rng(1).standard_normal(X.shape).astype(np.float32)
+    grad = nnx.grad(lambda module: jnp.sum(module(X) * weights))(module)
+    np.testing.assert_allclose(grad.slope[...], [np.sum(np.minimum(X, 0) * weights)], rtol=1e-5)
+
+
+def test_prelu_per_channel_has_a_slope_and_a_gradient_for_each():
+    module = rx.nnx.PReLU(channels=4)
+    module.slope[...] = jnp.array([0.1, 0.2, 0.3, 0.4], "float32")
+    np.testing.assert_allclose(module(X), np.where(X >= 0, X, X * np.float32([0.1, 0.2, 0.3, 0.4])), rtol=1e-6)
+    grad = nnx.grad(lambda module: module(X).sum())(module)
+    np.testing.assert_allclose(grad.slope[...], np.minimum(X, 0).sum(axis=0), rtol=1e-5)
+
+
+def test_prelu_s_slope_learns_the_slope_of_the_data():
+    module, target = rx.nnx.PReLU(), np.where(X >= 0, X, 0.6 * X)
+
+    @nnx.jit
+    def step(module):
+        grad = nnx.grad(lambda module: jnp.mean((module(X) - target) ** 2))(module)
+        module.slope[...] -= 0.5 * grad.slope[...]
+
+    for _ in range(60):
+        step(module)
+    np.testing.assert_allclose(module.slope[...], [0.6], atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_prelu_s_slope_has_the_dtype_asked_for(dtype):
+    assert rx.nnx.PReLU(param_dtype=dtype).slope[...].dtype == dtype
+
+
+@pytest.mark.parametrize("channels", [0, -3])
+def test_prelu_refuses_no_channels(channels):
+    with pytest.raises(ValueError, match=rf"got channels={channels}: expected 1 \(shared\) or the length"):
+        rx.nnx.PReLU(channels=channels)
+
+
+def test_modules_keep_what_their_functions_keep():
+    x = jax.ShapeDtypeStruct((64, 128), jnp.float32)
+    bits, output = 64 * 128 // 8, 64 * 128 * 4
+    assert rx.residual_bytes(rx.nnx.ReLU(), x) == bits
+    assert rx.residual_bytes(rx.nnx.Tanh(), x) == output
+    assert rx.residual_bytes(rx.nnx.ELU(), x) == rx.residual_bytes(rx.elu, x)
+
+
+def test_the_probe_finds_modules_by_their_activation():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs) for _ in MODULES])
+            self.activations = nnx.List([module() for module in MODULES.values()])
+
+        def __call__(self, x):
+            for layer, activation in zip(self.layers, self.activations, strict=True):
+                x = activation(layer(x))
+            return x
+
+    graphdef, params = nnx.split(Net(nnx.Rngs(0)))
+    found = rx.sites(lambda params, x: nnx.merge(graphdef, params)(x), params, X)
+    assert [site.kind for site in found] == list(MODULES)
+    assert [site.name for site in found] == [f"layers/{i}/{name}" for i, name in enumerate(MODULES)]
