@@ -113,10 +113,12 @@ _STACK_OPTIONS = (
 def _diagnose(args: argparse.Namespace) -> int:
     _need_report_extra()
     from rich.console import Console
+    from rich.markup import escape
 
-    from .report._html import page
-    from .report._terminal import show
+    from .report import page, show, to_json
 
+    if args.json and args.json.resolve() == args.out.resolve():
+        raise BadInput(f"got {args.out} for both --out and --json: expected two files")
     for path in (args.out, *([args.json] if args.json else [])):
         _check_writable(path)
     console = Console()
@@ -124,10 +126,8 @@ def _diagnose(args: argparse.Namespace) -> int:
     show(runs, console)
     _write(args.out, page(runs))
     if args.json:
-        from .report import to_json
-
         _write(args.json, to_json(runs))
-    console.print(f"\nreport: [bold]{args.out}[/bold]", highlight=False)
+    console.print(f"\nreport: [bold]{escape(str(args.out))}[/bold]", highlight=False)
     return 0
 
 
@@ -212,7 +212,9 @@ def _load_data(path: Path) -> tuple:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if not all(isinstance(value, np.ndarray) for value in arrays.values()):
+            raise ValueError("it holds files that are no arrays")
+    except Exception as error:  # damaged files fail in a dozen ways: zlib, struct, memory, encryption
         why = "it holds pickled objects" if "allow_pickle" in str(error) else _one_line(error)
         raise BadInput(f"cannot read {path}: {why}; expected arrays of numbers saved with numpy.savez") from error
     if "x" not in arrays:
@@ -245,7 +247,14 @@ def _progress(console: Any) -> Iterator[Callable[[str, float], None]]:
     )
 
     columns = (TextColumn("{task.description:<42}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True) as bar:
+    with Progress(
+        *columns,
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda what, share: bar.update(task, description=what, completed=share)
 
@@ -253,8 +262,9 @@ def _progress(console: Any) -> Iterator[Callable[[str, float], None]]:
 def _check_writable(path: Path) -> None:
     """Refuse before the work, not after it."""
     folder = path.parent
-    if path.is_dir():
-        raise BadInput(f"cannot write {path}: it is a folder; expected a file name")
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise BadInput(f"cannot write {path}: it is {what}; expected a file name")
     if not folder.is_dir():
         raise BadInput(f"cannot write {path}: there is no folder {folder}; expected an existing one")
     try:
@@ -266,10 +276,12 @@ def _check_writable(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write the whole file or none of it."""
+    target = path.resolve()  # through a link, not in its place
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8", suffix=".part") as file:
-            file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, target)
     except OSError as error:
         raise BadInput(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.flatten_util import ravel_pytree
 from jax.nn import initializers
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -21,6 +22,7 @@ from sklearn.model_selection import train_test_split
 from . import nnx as modules
 from .functions import ACTIVATIONS, activation
 from .init import gain_normal
+from .probes import stable_norm
 from .report import Diagnosis, History, Run, diagnose
 
 #: Initialisers by the name people pass; each is ``f(activation name) -> init``.
@@ -90,6 +92,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"got {name.replace('_', ' ')} {value}: expected a positive number")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"got seed {self.seed}: expected a whole number from 0 to {2**32 - 1}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"got dropout {self.dropout}: expected a rate from 0 up to, not including, 1")
 
@@ -167,23 +171,19 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
     report = progress or (lambda what, share: None)
     classes = int(data.train[1].max()) + 1
     model = Stack(settings, data.train[0].shape[1], classes, rngs=nnx.Rngs(settings.seed))
+
     # Diagnosed as it trains, that is with batch statistics, but without dropout's noise.
-    graphdef, params, rest = nnx.split(_in_mode(model, training=True, dropout=False), nnx.Param, ...)
-
-    def apply(params: Any, x: jax.Array) -> jax.Array:
-        return nnx.merge(graphdef, params, rest, copy=True)(x)
-
-    def examine(stage: str) -> Diagnosis:
-        where = f"{settings.activation} {stage}"
-        return diagnose(apply, data.train, loss="cross_entropy", params=params, title=where)
+    def examine(model: Stack, stage: str) -> Diagnosis:
+        measured = _in_mode(model, training=True, dropout=False)
+        return diagnose(measured, data.train, loss="cross_entropy", title=f"{settings.activation} {stage}")
 
     report("diagnosing at initialisation", 0.0)
-    before = examine("at initialisation")
+    before = examine(model, "at initialisation")
     report("comparing initialisers", 0.25)
-    init_signal = _init_signal(settings, apply, data)
-    history, params = _train(settings, model, data, lambda share: report("training", 0.4 + 0.5 * share))
+    init_signal = _init_signal(settings, data)
+    history, trained = _train(settings, model, data, lambda share: report("training", 0.4 + 0.5 * share))
     report("diagnosing after training", 0.9)
-    after = examine("after training")
+    after = examine(trained, "after training")
     report("done", 1.0)
     return Run(
         name=settings.activation,
@@ -200,25 +200,26 @@ def _in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:
     return nnx.view(model, raise_if_not_found=False, **mode)
 
 
-def _init_signal(settings: Settings, apply: Callable, data: Digits) -> dict[str, tuple[float, ...]]:
+def _init_signal(settings: Settings, data: Digits) -> dict[str, tuple[float, ...]]:
     """What Flax's default and He's initialisation do to the backpropagated signal of this stack, before training."""
     x, y = (array[:256] for array in data.train)
 
     def signal(init: str, seed: int) -> list[float]:
         model = Stack(replace(settings, init=init), x.shape[1], int(y.max()) + 1, rngs=nnx.Rngs(seed))
-        params = nnx.state(model, nnx.Param)
-        found = diagnose(apply, (x, y), loss="cross_entropy", params=params, spectrum_examples=0)
+        measured = _in_mode(model, training=True, dropout=False)
+        found = diagnose(measured, (x, y), loss="cross_entropy", spectrum_examples=0)
         return [row.signal_norm or 0.0 for row in found.summary]
 
     def over_seeds(init: str) -> tuple[float, ...]:
         norms = np.array([signal(init, settings.seed + i) for i in range(3)])
-        return tuple(float(v) for v in np.exp(np.log(np.maximum(norms, 1e-300)).mean(axis=0)))
+        with np.errstate(divide="ignore"):  # a signal that underflowed is 0, and so is the mean
+            return tuple(float(v) for v in np.exp(np.log(norms).mean(axis=0)))
 
     return {init: over_seeds(init) for init in ("lecun_normal", "he_normal")}
 
 
-def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]) -> tuple[History, Any]:
-    """Train on shuffled batches; returns the curves and the parameters."""
+def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]) -> tuple[History, Stack]:
+    """Train on shuffled batches; returns the curves and the trained stack."""
     graphdef, params, rest = nnx.split(_in_mode(model, training=True, dropout=True), nnx.Param, ...)
     evaluated, _, _ = nnx.split(_in_mode(model, training=False, dropout=False), nnx.Param, ...)
     optimizer = _optimizer(settings)
@@ -232,7 +233,7 @@ def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[f
 
         (loss, rest_), grads = jax.value_and_grad(objective, has_aux=True)(params)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return optax.apply_updates(params, updates), rest_, opt_state, loss, optax.global_norm(grads)
+        return optax.apply_updates(params, updates), rest_, opt_state, loss, stable_norm(ravel_pytree(grads)[0])
 
     @jax.jit
     def accuracy(params: Any, rest: Any, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -252,7 +253,7 @@ def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[f
             curve.append((number, *map(float, means), float(accuracy(params, rest, *data.test))))
             since = []
             progress(number / settings.steps)
-    return History(*(tuple(column) for column in zip(*curve, strict=True))), params
+    return History(*(tuple(column) for column in zip(*curve, strict=True))), nnx.merge(graphdef, params, rest)
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:

@@ -102,7 +102,8 @@ def _leaky_rule(fun):
     """The rule for a slope of 1 or ``a``: the negative part of ``x`` is kept only for the gradient of ``a``."""
 
     def fwd(x, slope):
-        kept = jnp.minimum(x.value, 0) if slope.perturbed else pack_bits(jnp.greater_equal(x.value, 0))
+        inexact = x.value if jnp.issubdtype(x.value.dtype, jnp.inexact) else widen(x.value)
+        kept = jnp.minimum(inexact, 0) if slope.perturbed else pack_bits(inexact >= 0)
         return fun(x.value, slope.value), (kept, align(slope.value, widen(x.value)))
 
     def bwd(residual, g):

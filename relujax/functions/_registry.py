@@ -136,7 +136,7 @@ def activation(name: str, **hyperparameters: Any) -> Callable:
     -1.0
     """
     if name not in ACTIVATIONS:
-        near = difflib.get_close_matches(name, ACTIVATIONS, n=2)
+        near = difflib.get_close_matches(name.lower(), ACTIVATIONS, n=2)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"unknown activation {name!r}: expected one of {', '.join(ACTIVATIONS)}{hint}")
     fun = ACTIVATIONS[name].fun

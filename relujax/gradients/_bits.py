@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def pack_bits(mask: jax.Array) -> jax.Array:
@@ -16,7 +17,12 @@ def pack_bits(mask: jax.Array) -> jax.Array:
     >>> pack_bits(jnp.array([True, False, True])).tolist()
     [160]
     """
-    return jnp.packbits(jnp.atleast_1d(mask), axis=-1)
+    # jnp.packbits sums in 32 or 64 bits, and on jax 0.10 XLA keeps that wide sum: here everything is a byte.
+    mask = jnp.atleast_1d(mask)
+    padded = jnp.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, -mask.shape[-1] % 8)]).astype(jnp.uint8)
+    grouped = padded.reshape(*mask.shape[:-1], padded.shape[-1] // 8, 8)
+    places = np.array([128, 64, 32, 16, 8, 4, 2, 1], np.uint8).reshape((1,) * mask.ndim + (8,))
+    return jax.lax.reduce_or(grouped * places, axes=(mask.ndim,))
 
 
 def unpack_bits(packed: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -1,5 +1,6 @@
 """What is wrong, where, how one knows, and what usually helps: rules with published thresholds."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -53,7 +54,9 @@ class Travel:
 
 
 def travel(summary: Summary) -> Travel | None:
-    """How the gradient travels through a stack, or None without a loss or with fewer than two sites.
+    """How the gradient travels through a stack, or None where it does not.
+
+    That is without a loss, with fewer than two sites, or where no finite gradient leaves the last one.
 
     ``per_layer`` is of the backpropagated signal; ``ratio`` is of the weight gradients where they are known.
     """
@@ -62,17 +65,25 @@ def travel(summary: Summary) -> Travel | None:
         return None
     first, last = rows[0], rows[-1]
     signal = _ratio(first.signal_norm, last.signal_norm)
+    if signal is None:
+        return None
     weighed = [row for row in rows if row.weight_gradient_norm is not None]
     per_layer = signal ** (1 / (len(rows) - 1))
     if len(weighed) < 2:
         return Travel("backpropagated signal", per_layer, signal, first, last)
     first, last = weighed[0], weighed[-1]
     ratio = _ratio(first.weight_gradient_norm, last.weight_gradient_norm)
-    return Travel("weight gradient", per_layer, ratio, first, last)
+    return None if ratio is None else Travel("weight gradient", per_layer, ratio, first, last)
 
 
-def _ratio(a: float | None, b: float | None) -> float:
-    return (a or 0.0) / b if b else (float("inf") if a else 1.0)
+def _ratio(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)) or b == 0:
+        return None
+    return a / b
+
+
+def _gradients(row: SiteSummary) -> list[float]:
+    return [v for v in (row.signal_norm, row.weight_gradient_norm) if v is not None]
 
 
 def alarms(summary: Summary) -> tuple[Alarm, ...]:
@@ -106,6 +117,33 @@ def _nonfinite(summary: Summary) -> Iterator[Alarm]:
         )
 
 
+def _nonfinite_gradient(summary: Summary) -> Iterator[Alarm]:
+    bad = [row for row in summary if not all(math.isfinite(v) for v in _gradients(row))]
+    if bad:
+        last = bad[-1]
+        yield _alarm(
+            "non-finite gradient",
+            "critical",
+            [last],
+            f"{last.name}: the gradient is NaN or infinite; going back, this is the first layer where it is",
+            "look at the loss and at what follows this layer: a root or a logarithm at 0, a half-precision overflow",
+            "first offender going backward",
+        )
+
+
+def _no_gradient(summary: Summary) -> Iterator[Alarm]:
+    rows = [row for row in summary if row.signal_norm is not None]
+    if rows and rows[-1].signal_norm == 0:
+        yield _alarm(
+            "no gradient",
+            "critical",
+            [rows[-1]],
+            f"{rows[-1].name}: no gradient arrives, not even at this last layer",
+            "check that the loss depends on the model, and for dead units after it",
+            "exactly 0",
+        )
+
+
 def _dead(summary: Summary) -> Iterator[Alarm]:
     bad = [row for row in summary if row.dead > 0.1 * row.units]
     if bad:
@@ -132,7 +170,8 @@ def _vanishing(summary: Summary) -> Iterator[Alarm]:
             [way.first],
             f"{way.first.name}: {_per_layer(way)}; {_compared(way, '.1g')}",
             "ReLU or its kin with He initialisation, BatchNorm, residual connections",
-            "first over last below 1e-3: AUTOTRAINER (Zhang et al. 2021)",
+            "first over last below 1e-3: AUTOTRAINER (Zhang et al. 2021), without its bound on the norm itself, which "
+            "depends on the loss's scale",
         )
 
 
@@ -150,18 +189,22 @@ def _exploding(summary: Summary) -> Iterator[Alarm]:
 
 
 def _shift(summary: Summary) -> Iterator[Alarm]:
-    bad = [row for row in summary if abs(row.mean) > 0.5 * row.std > 0]
+    bad = [row for row in summary if abs(row.mean) > 0.5 * row.std]
     if bad:
-        worst = max(bad, key=lambda row: abs(row.mean) / row.std)
+        worst = max(bad, key=_standard_deviations)
         yield _alarm(
             "not zero-centred",
             "info",
             [worst],
             f"{worst.name}: the mean output is {worst.mean:.2g}, "
-            f"{abs(worst.mean) / worst.std:.1f} standard deviations from 0",
+            f"{_standard_deviations(worst):.1f} standard deviations from 0",
             "BatchNorm, or a function with negative outputs (elu, tanh, leaky_relu)",
             "LeCun et al. 1998, section 4.3; half a standard deviation is this library's choice",
         )
+
+
+def _standard_deviations(row: SiteSummary) -> float:
+    return abs(row.mean) / row.std if row.std > 0 else math.inf
 
 
 def _travels(summary: Summary) -> Iterator[Alarm]:
@@ -205,6 +248,8 @@ def _alarm(
 
 _RULES: tuple[Callable[[Summary], Iterator[Alarm]], ...] = (
     _nonfinite,
+    _nonfinite_gradient,
+    _no_gradient,
     _vanishing,
     _exploding,
     _dead,

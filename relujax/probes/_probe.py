@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from . import _jaxpr as jx
-from ._sites import Finding, Path, Site, find, parameter_names
+from ._sites import Finding, Path, Site, find, input_index, parameter_names
 from ._statistics import Signal, SiteStats, Stats, empty_signal, measure, measure_signal, with_signal
 
 Observe = Callable[[Site, Any, list], tuple[Any, Any]]
@@ -29,10 +29,10 @@ class Instrumented:
         return jax.tree.unflatten(self.out_tree, out), records
 
 
-def instrument(fun: Callable, args: tuple) -> Instrumented:
+def instrument(fun: Callable, args: tuple, batch: int | None = None) -> Instrumented:
     """Trace ``fun(*args)`` and find its sites."""
     closed, out_tree = jx.trace(fun, args)
-    return Instrumented(closed, out_tree, find(closed, parameter_names(args)))
+    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch))
 
 
 def _run(jaxpr: Any, consts: list, args: list, path: Path, by_path: Mapping, observe: Observe) -> tuple[list, dict]:
@@ -62,26 +62,27 @@ def _run(jaxpr: Any, consts: list, args: list, path: Path, by_path: Mapping, obs
 def _evaluate_site(site: Site, eqn: Any, inputs: list) -> tuple[Any, SiteStats]:
     """The site's output by its own rules, and its forward statistics."""
     [y] = jx.bind(eqn, inputs)
-    # The input is the operand of the output's shape: passed by keyword, it need not be the first.
-    at = next((i for i, value in enumerate(inputs) if jnp.shape(value) == y.shape), 0)
-    x = inputs[at]
+    at = input_index(eqn)
+    assert at is not None, "site_kind accepts no equation without an input"
     # For an elementwise function the vector-Jacobian product with ones is the derivative, whatever its rule keeps.
-    still, pull = jax.vjp(lambda x: jx.bind(eqn, [*inputs[:at], x, *inputs[at + 1 :]])[0], jax.lax.stop_gradient(x))
+    x = jax.lax.stop_gradient(inputs[at])
+    still, pull = jax.vjp(lambda x: jx.bind(eqn, [*inputs[:at], x, *inputs[at + 1 :]])[0], x)
     [slope] = pull(jnp.ones_like(still))
-    stats = measure(site, x, jax.lax.stop_gradient(y), jax.lax.stop_gradient(slope))
-    return y, stats
+    return y, measure(site, jax.lax.stop_gradient(y), jax.lax.stop_gradient(slope))
 
 
 def _by_name(records: dict[Path, Any], finding: Finding) -> dict[str, Any]:
     return {site.name: records[site.path] for site in finding.sites}
 
 
-def probe(fun: Callable) -> Callable:
+def probe(fun: Callable, *, batch: int | None = None) -> Callable:
     """The same function, with statistics of every activation as a second output.
 
     Args:
         fun: any JAX function; it is not edited, only traced. The first axis of an activation is read as examples and
             its last as units.
+        batch: length of the axis of examples, where it is known: then a vector of that length is one unit, and an
+            activation that does not begin with that axis is listed in ``Stats.opaque``, not misread.
 
     Returns:
         ``probed(*args) -> (fun(*args), Stats)``, pure, jittable and differentiable; the values are the same to
@@ -96,14 +97,14 @@ def probe(fun: Callable) -> Callable:
     """
 
     def probed(*args: Any) -> tuple[Any, Stats]:
-        traced = instrument(fun, args)
+        traced = instrument(fun, args, batch)
         out, records = traced.run(args, _evaluate_site)
         return out, Stats(_by_name(records, traced.finding), traced.finding.opaque)
 
     return probed
 
 
-def capture(fun: Callable) -> Callable:
+def capture(fun: Callable, *, batch: int | None = None) -> Callable:
     """The outputs of every activation: ``captured(*args) -> {site name: output}``.
 
     >>> import relujax as rx
@@ -112,20 +113,30 @@ def capture(fun: Callable) -> Callable:
     """
 
     def captured(*args: Any) -> dict[str, jax.Array]:
-        traced = instrument(fun, args)
+        traced = instrument(fun, args, batch)
         _, records = traced.run(args, lambda site, eqn, inputs: (jx.bind(eqn, inputs)[0],) * 2)
         return _by_name(records, traced.finding)
 
     return captured
 
 
-def probe_grad(loss: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
+def probe_grad(
+    loss: Callable,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    head: Callable = lambda out: out,
+    batch: int | None = None,
+) -> Callable:
     """Value and gradients of a loss, with forward and backward statistics of every activation.
 
     Args:
         loss: a scalar function, the model's and the loss's equations in one; with ``has_aux``, ``(scalar, aux)``.
         argnums: which arguments to differentiate with respect to.
         has_aux: as in :func:`jax.value_and_grad`.
+        head: applied to what ``loss`` returns, and not probed: with a model as ``loss`` and the loss as ``head``, an
+            activation inside the loss does not count as a layer.
+        batch: as in :func:`probe`.
 
     Returns:
         ``probed(*args) -> ((loss, grads), Stats)``; with ``has_aux``, ``(((loss, aux), grads), Stats)``. The signal at
@@ -134,6 +145,7 @@ def probe_grad(loss: Callable, argnums: int | Sequence[int] = 0, has_aux: bool =
 
     Raises:
         TypeError: when the loss is not a scalar.
+        ValueError: for an argument number out of range.
 
     >>> import relujax as rx
     >>> loss = lambda w, x: rx.relu(x @ w).sum()
@@ -143,19 +155,22 @@ def probe_grad(loss: Callable, argnums: int | Sequence[int] = 0, has_aux: bool =
     """
 
     def probed(*args: Any) -> tuple[Any, Stats]:
-        traced = instrument(loss, args)
+        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        if any(not -len(args) <= n < len(args) for n in numbers):
+            raise ValueError(f"got argnums={argnums} for {len(args)} arguments: expected numbers of existing ones")
+        traced = instrument(loss, args, batch)
         tokens = {site.path: empty_signal(site) for site in traced.finding.sites}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(site: Site, eqn: Any, inputs: list) -> tuple[Any, SiteStats]:
                 y, stats = _evaluate_site(site, eqn, inputs)
-                return _tap(y, tokens[site.path]), stats
+                return _tap(y.reshape(site.rows), tokens[site.path]).reshape(y.shape), stats
 
             out, records = traced.run(args, observe)
+            out = head(out)
             value, aux = out if has_aux else (out, None)
             return value, (aux, records)
 
-        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
         grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)

@@ -20,6 +20,8 @@ _NAMED = {name: name for name in ACTIVATIONS} | {
     **{name: name for name in ("sparse_sigmoid", "squareplus")},
     "swish": "silu",
 }
+#: Primitives that hand a parameter on without consuming it.
+_CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", "squeeze", "copy")
 #: Primitives that are an activation by themselves: nobody names tanh or the sigmoid.
 _PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid"}
 
@@ -42,6 +44,7 @@ class Site:
         source: ``file:line`` of the user's code that calls it, or None.
         weights: paths of the parameters consumed since the site before, in the module that names this one.
         executions: how often it runs in one call of the function.
+        batched: whether the length of the axis of examples was given, and the first axis has it.
     """
 
     name: str
@@ -52,21 +55,29 @@ class Site:
     source: str | None
     weights: tuple[str, ...] = ()
     executions: int = 1
+    batched: bool = False
 
     @property
-    def unit_axis(self) -> int:
-        """The axis that counts units: the last one."""
-        return len(self.shape) - 1
+    def rows(self) -> tuple[int, ...]:
+        """The shape as ``(examples, ..., units)``: a bare vector is one unit of a batch, or else one example."""
+        if len(self.shape) > 1:
+            return self.shape
+        return (*self.shape, 1) if self.batched else (1, *self.shape)
+
+    @property
+    def unit_axis(self) -> int | None:
+        """The axis that counts units: the last one; None for a vector with one number per example."""
+        return None if self.batched and len(self.shape) == 1 else len(self.shape) - 1
 
     @property
     def units(self) -> int:
-        """How many units the site has: the length of its unit axis."""
-        return self.shape[self.unit_axis]
+        """How many units the site has."""
+        return self.rows[-1]
 
     @property
     def size(self) -> int:
         """Elements of one example."""
-        return math.prod(self.shape[1:] or self.shape)
+        return math.prod(self.rows[1:])
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,8 @@ class _Origin:
 class _Finder:
     """One pass over a jaxpr in execution order, carrying for each value the parameters behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int | None) -> None:
+        self.batch = batch
         self.sites: list[Site] = []
         self.opaque: list[Opaque] = []
         self.order = 0
@@ -158,12 +170,13 @@ class _Finder:
         def step(index: int, eqn: Any, origins: list) -> list:
             here = (*path, index)
             self.order += 1
-            merged = frozenset().union(*(self._consume(o) for o in origins))
+            carries = eqn.primitive.name in _CARRIERS
+            merged = frozenset().union(*(o if carries else self._consume(o) for o in origins))
             source = jx.source_line(eqn) or caller
             kind = site_kind(eqn)
-            if kind is not None and index in gates:
-                why = "a GELU in tanh form, which is written as plain equations"
-                self.opaque.append(Opaque("gelu", ("gelu",), why, source))
+            unread = self._unread(kind, index in gates, eqn, inner)
+            if unread is not None:
+                self.opaque.append(replace(unread, source=source))
                 return [merged]
             if kind is not None:
                 self.sites.append(self._site(eqn, kind, here, merged, source))
@@ -175,6 +188,28 @@ class _Finder:
 
         consts = [frozenset()] * len(inner.constvars)
         return jx.evaluate(inner, consts, inputs, _literals_to_nothing(step))
+
+    def _unread(self, kind: str | None, is_gate: bool, eqn: Any, jaxpr: Any) -> Opaque | None:
+        """An activation that is seen, but not one that can be measured."""
+        name = eqn.primitive.name
+        if is_gate or name == "erfc":
+            why = f"a GELU in {'tanh' if is_gate else 'exact'} form, which is written as plain equations"
+            return Opaque("gelu", ("gelu",), why, None)
+        if kind is None:
+            bare = self._is_bare_relu(eqn, jaxpr)
+            return Opaque("maximum", ("relu",), "a ReLU written as a maximum with 0", None) if bare else None
+        first = eqn.outvars[0].aval.shape[0]
+        if self.batch is not None and first != self.batch:
+            why = f"its first axis is {first} long, not the {self.batch} of the examples"
+            return Opaque(jx.call_name(eqn) or name, (kind,), why, None)
+        return None
+
+    def _is_bare_relu(self, eqn: Any, jaxpr: Any) -> bool:
+        if eqn.primitive.name != "max" or not _has_literal(eqn, 0.0):
+            return False
+        aval = eqn.outvars[0].aval
+        shaped = len(aval.shape) > 1 and math.prod(aval.shape[1:]) > 1 and self.batch in (None, aval.shape[0])
+        return shaped and jnp.issubdtype(aval.dtype, jnp.floating) and not _reaches_root(jaxpr, eqn.outvars[0])
 
     def _consume(self, origins: frozenset) -> frozenset:
         return frozenset(replace(o, order=self.order) if o.order < 0 else o for o in origins)
@@ -198,7 +233,8 @@ class _Finder:
         candidates = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
         unique = next(candidate for candidate in candidates if candidate not in taken)
         aval = eqn.outvars[0].aval
-        return Site(unique, kind, path, tuple(aval.shape), str(aval.dtype), source, weights)
+        batched = self.batch is not None
+        return Site(unique, kind, path, tuple(aval.shape), str(aval.dtype), source, weights, batched=batched)
 
 
 def _nearest_module(origins: Iterable[_Origin]) -> tuple[str, tuple[str, ...]]:
@@ -219,14 +255,17 @@ def _literals_to_nothing(step: Callable) -> Callable:
     return lambda index, eqn, values: step(index, eqn, [v if isinstance(v, frozenset) else frozenset() for v in values])
 
 
-def find(closed: Any, names: tuple[str, ...]) -> Finding:
-    """The sites and the closed parts of a traced function whose flat inputs have these names."""
+def find(closed: Any, names: tuple[str, ...], batch: int | None = None) -> Finding:
+    """The sites and the closed parts of a traced function whose flat inputs have these names.
+
+    With ``batch``, the length of the axis of examples, a site that does not begin with it is listed as opaque.
+    """
     invars = jx.open_jaxpr(closed).invars
     inputs = [
         frozenset({_Origin(-1, name, len(var.aval.shape))} if name else ())
         for name, var in zip(names, invars, strict=True)
     ]
-    finder = _Finder()
+    finder = _Finder(batch)
     finder.walk(closed, inputs, ())
     return Finding(tuple(finder.sites), tuple(finder.opaque))
 
@@ -238,7 +277,22 @@ def site_kind(eqn: Any) -> str | None:
     aval = eqn.outvars[0].aval
     if not getattr(aval, "shape", ()) or not jnp.issubdtype(aval.dtype, jnp.floating):
         return None  # scalars and integers are bookkeeping, not layers
+    if input_index(eqn) is None:
+        return None  # a function of another kind that happens to have an activation's name
     return _NAMED.get(jx.call_name(eqn) or "") or _PRIMITIVES.get(eqn.primitive.name)
+
+
+def input_index(eqn: Any) -> int | None:
+    """Which operand is the activation's input: the first floating one of the output's shape.
+
+    Passed by keyword it need not come first; without one the call is not elementwise.
+    """
+    out = eqn.outvars[0].aval
+    for index, atom in enumerate(eqn.invars):
+        aval = atom.aval
+        if getattr(aval, "shape", None) == out.shape and jnp.issubdtype(aval.dtype, jnp.floating):
+            return index
+    return None
 
 
 def enters(eqn: Any) -> bool:
@@ -271,6 +325,18 @@ def _gelu_gates(jaxpr: Any) -> set[int]:
         if plus_one and maker is not None and maker.primitive.name == "mul" and _has_literal(maker, _SQRT_2_OVER_PI):
             gates.add(index)
     return gates
+
+
+def _reaches_root(jaxpr: Any, var: Any) -> bool:
+    """Whether a value goes into a square root, through nothing but sums and shapes: a variance, clamped."""
+    reached = {var}
+    for eqn in jaxpr.eqns:
+        if any(not jx.is_literal(a) and a in reached for a in eqn.invars):
+            if eqn.primitive.name in ("sqrt", "rsqrt"):
+                return True
+            if eqn.primitive.name in (*_CARRIERS, "add"):
+                reached.update(eqn.outvars)
+    return False
 
 
 def _has_literal(eqn: Any, value: float) -> bool:

@@ -1,4 +1,4 @@
-"""What is counted and summed at a site: plain sums, so that batches, devices and hosts add exactly."""
+"""What is counted and summed at a site: plain sums, so that the statistics of batches add."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,8 @@ from ._sites import Opaque, Site
 
 #: Bins of the histogram of the share of active elements per example, equal parts of [0, 1].
 ACTIVE_BINS = 20
+#: Kinds outside the registry that are active where they have not saturated.
+_SATURATING = ("hard_sigmoid", "hard_tanh", "log_sigmoid", "soft_sign", "sparse_sigmoid")
 #: A unit passes a gradient on an example where its slope is at least this share of the steepest slope.
 SLOPE_FLOOR = 1e-3
 
@@ -93,25 +95,25 @@ class Stats(Mapping[str, SiteStats]):
         return sorted(self.by_site, key=lambda name: self.by_site[name].site.path)
 
 
-def measure(site: Site, x: jax.Array, y: jax.Array, slope: jax.Array) -> SiteStats:
+def measure(site: Site, y: jax.Array, slope: jax.Array) -> SiteStats:
     """Forward statistics of one execution of a site.
 
     Args:
         site: which site.
-        x: the activation's input, of the shape of ``y``.
-        y: its output, ``(examples, ..., units)``.
-        slope: its derivative at ``x``, of the shape of ``y``.
+        y: its output.
+        slope: its derivative there, of the shape of ``y``.
     """
+    y, slope = y.reshape(site.rows), slope.reshape(site.rows)
     row = ACTIVATIONS.get(site.kind)
     wide = widen(y)
     finite = jnp.isfinite(wide)
     wide = jnp.where(finite, wide, 0)
     passing = jnp.abs(slope) >= SLOPE_FLOOR * (row.steepest if row else 1.0)
-    active = passing if row and row.active == "unsaturated" else wide > 0
-    units = tuple(range(y.ndim - 1))
-    within = tuple(range(1, y.ndim)) if y.ndim > 1 else (0,)  # a bare vector is one example
+    saturating = row.active == "unsaturated" if row else site.kind in _SATURATING
+    active = passing if saturating else wide > 0
+    units, within = tuple(range(y.ndim - 1)), tuple(range(1, y.ndim))
     return SiteStats(
-        examples=jnp.int32(y.shape[0] if y.ndim > 1 else 1),
+        examples=jnp.int32(y.shape[0]),
         count=jnp.int32(math.prod(y.shape[:-1])),
         active=jnp.sum(active, axis=units, dtype=jnp.int32),
         passing=jnp.sum(passing, axis=units, dtype=jnp.int32),
@@ -119,7 +121,7 @@ def measure(site: Site, x: jax.Array, y: jax.Array, slope: jax.Array) -> SiteSta
         square=jnp.sum(wide * wide, axis=units),
         largest=jnp.max(jnp.abs(wide), axis=units),
         nonfinite=jnp.sum(~finite, axis=units, dtype=jnp.int32),
-        histogram=_histogram(jnp.sum(active, axis=within, dtype=jnp.int32).reshape(-1), site.size),
+        histogram=_histogram(jnp.sum(active, axis=within, dtype=jnp.int32), site.size),
         signal=None,
         site=site,
     )
@@ -207,19 +209,16 @@ def _merge_site(a: SiteStats, b: SiteStats) -> SiteStats:
             f"cannot merge statistics of {a.site.name}: got a backward signal in one and none in the other; "
             "expected both from probe, or both from probe_grad"
         )
-    how = {"largest": np.maximum, "norm": np.hypot}
     merged = {
-        f.name: how.get(f.name, np.add)(to_host(getattr(a, f.name)), to_host(getattr(b, f.name)))
+        f.name: (np.maximum if f.name == "largest" else np.add)(*(to_host(getattr(s, f.name)) for s in (a, b)))
         for f in fields(SiteStats)
         if f.name not in ("signal", "site")
     }
-    signal = (
-        a.signal
-        and b.signal
-        and Signal(
-            norm=np.hypot(to_host(a.signal.norm), to_host(b.signal.norm)),
-            zeros=np.add(to_host(a.signal.zeros), to_host(b.signal.zeros)),
-        )
+    if a.signal is None or b.signal is None:
+        return SiteStats(**merged, signal=None, site=a.site)
+    signal = Signal(
+        norm=np.hypot(to_host(a.signal.norm), to_host(b.signal.norm)),
+        zeros=np.add(to_host(a.signal.zeros), to_host(b.signal.zeros)),
     )
     return SiteStats(**merged, signal=signal, site=a.site)
 

@@ -1,6 +1,16 @@
 """The verb that measures a model over data, and the forms that people look at. Drawing needs the ``report`` extra."""
 
+import importlib
+from typing import Any
+
 from ._diagnose import diagnose as diagnose
 from ._diagnosis import Diagnosis as Diagnosis
 from ._figures import overview as overview
 from ._run import History as History, Run as Run, as_run as as_run, to_json as to_json
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("page", "show"):  # read when asked for: they need the report extra
+        module = importlib.import_module({"page": "._html", "show": "._terminal"}[name], __name__)
+        return getattr(module, name)
+    raise AttributeError(f"module 'relujax.report' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """The interactive figures of the report, as plotly figures: what happens over depth, one line per run."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -111,25 +112,44 @@ def _over_depth(
             points = [(i, value(r), r) for i, r in enumerate(run.stages[stage].summary, 1) if value(r) is not None]
             if points:
                 hover = [_hover(row, says(row)) for _, _, row in points]
-                # A norm of exactly 0 has no place on a log axis: the line breaks there.
-                ys = [v or None for _, v, _ in points]
+                ys = [_on_log_axis(v) for _, v, _ in points]
                 _line(figure, (1, column), run, styles[run.name], [i for i, _, _ in points], ys, hover)
     if not figure.data:
         return None
-    figure.update_xaxes(title_text="layer (input on the left)", rangemode="tozero")
+    _layers(figure, runs, "layer (input on the left)")
     return figure
 
 
+def _on_log_axis(value: float | None) -> float | None:
+    """The value, or None where a log axis has no place for it: the line breaks there."""
+    return value if value is not None and math.isfinite(value) and value > 0 else None
+
+
+def _layers(figure: Any, runs: Sequence[Run], title: str, **which: int) -> None:
+    """One layer axis for every figure: whole numbers, the same range."""
+    most = max(len(stage.summary) for run in runs for stage in run.stages.values())
+    figure.update_xaxes(range=[0.4, most + 0.6], tick0=1, dtick=max(1, round(most / 5)))
+    figure.update_xaxes(title_text=title, **which)
+
+
 def _log(figure: Any, title: str, **which: int) -> None:
-    figure.update_yaxes(type="log", exponentformat="power", dtick=_decades(figure), **which)
+    figure.update_yaxes(type="log", **_log_ticks(figure), **which)
     figure.update_yaxes(title_text=title, col=1)
 
 
-def _decades(figure: Any) -> int:
-    """Decades between two ticks, so that a log axis shows about six."""
-    values = [y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if y]
-    span = np.log10(max(values) / min(values)) if values else 1
-    return max(1, round(span / 6))
+def _log_ticks(figure: Any) -> dict[str, Any]:
+    """About six powers of ten on a log axis; within two decades, 1, 2 and 5 times each."""
+    values = [y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if _on_log_axis(y)]
+    if not values:
+        return {}
+    low, high = math.log10(min(values)), math.log10(max(values))
+    if high - low >= 2:
+        return {"exponentformat": "power", "dtick": max(1, round((high - low) / 6))}
+    # At least a decade, so that some of these are in sight.
+    margin = max(0.1, (1 - (high - low)) / 2)
+    powers = range(math.floor(low - margin), math.ceil(high + margin) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return {"range": [low - margin, high + margin], "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _signal(runs: Sequence[Run]) -> Chart | None:
@@ -171,13 +191,14 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
     cells, titles, rows = _panels(runs)
     figure, styles = _grid(rows, titles, 290, shared_yaxes=True), looks([run.name for run in runs])
     for i, j, run, stage in cells:
-        layers = [(n, r) for n, r in enumerate(run.stages[stage].summary, 1) if r.singular_values]
+        rows_ = enumerate(run.stages[stage].summary, 1)
+        layers = [(n, r) for n, r in rows_ if r.singular_values and all(map(_on_log_axis, r.singular_values))]
         if layers:
             _fan(figure, (i, j), styles[run.name], layers)
     if not figure.data:
         return None
     _log(figure, "singular value")
-    figure.update_xaxes(title_text="layer", rangemode="tozero", row=rows)
+    _layers(figure, runs, "layer", row=rows)
     figure.update_layout(showlegend=False)
     text = (
         "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; "
@@ -236,7 +257,7 @@ def _units(runs: Sequence[Run]) -> Chart | None:
     figure.update_yaxes(range=[-0.01, max(0.1, 1.1 * most)], row=2)
     figure.update_yaxes(title_text="share of outputs", row=1, col=1)
     figure.update_yaxes(title_text="share of units", row=2, col=1)
-    figure.update_xaxes(title_text="layer", rangemode="tozero", row=2)
+    _layers(figure, runs, "layer", row=2)
     text = (
         "Active: a positive output; for sigmoid and tanh, a slope that has not saturated. Dead: a unit that passes no "
         "gradient on any example of the whole data (its slope stays below 1/1000 of the steepest)."
@@ -283,7 +304,7 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     )
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title_text="active units", col=1)
-    figure.update_xaxes(title_text="layer", row=rows)
+    _layers(figure, runs, "layer", row=rows)
     text = (
         "How many of a layer's units are active for one example, and how that varies over them: a network whose size "
         "adapts to its input has a wide column."
@@ -304,9 +325,10 @@ def _training(runs: Sequence[Run]) -> Chart | None:
             hover = [
                 f"<b>{escape(run.name)}</b><br>step {s}: {v:.4g}" for s, v in zip(history.step, values, strict=True)
             ]
-            _line(figure, (1, column), run, styles[run.name], history.step, values, hover)
+            shown = values if column == 2 else [_on_log_axis(v) for v in values]
+            _line(figure, (1, column), run, styles[run.name], history.step, shown, hover)
     for column in (1, 3):
-        figure.update_yaxes(type="log", exponentformat="power", dtick=1, col=column)
+        figure.update_yaxes(type="log", exponentformat="power", col=column)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", col=2)
     figure.update_xaxes(title_text="step")
     figure.update_traces(mode="lines", line_width=1.8)
@@ -329,7 +351,7 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
             figure.add_trace(
                 go.Scatter(
                     x=list(range(1, len(values) + 1)),
-                    y=[v or None for v in values],
+                    y=[_on_log_axis(v) for v in values],
                     name=name,
                     legendgroup=init,
                     showlegend=column == 1,
@@ -342,7 +364,7 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
                 col=column,
             )
     _log(figure, "norm of the signal")
-    figure.update_xaxes(title_text="layer", rangemode="tozero")
+    _layers(figure, compared, "layer")
     text = (
         "The same stacks before training under two initialisations, geometric mean over three seeds. With Flax's "
         "default ReLU's squared gradient halves per layer; He's doubles the weight variance and holds it."

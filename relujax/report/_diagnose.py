@@ -1,21 +1,23 @@
 """The verb: a model and batches in, a diagnosis out."""
 
 import functools
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._precision import widen
 from ..health import SiteSummary, Summary, alarms, summarize
-from ..probes import Stats, merge, parameter_names, probe, probe_grad, sites, stable_norm
+from ..probes import Stats, merge, parameter_names, probe, probe_grad, stable_norm, to_host
 from ..spectra import layer_spectra, numerical_rank
 from ._batches import as_batches
 from ._diagnosis import Diagnosis
 from ._losses import Loss, check_targets, cross_entropy, resolve
-from ._models import as_function, output_shape
+from ._models import Model, output_shape, read_model
 
 Progress = Callable[[int], None]
 
@@ -37,8 +39,9 @@ def diagnose(
     """Measure how signals and gradients travel through a model, over all the data.
 
     Args:
-        model: a Flax NNX module (in the mode that it is in), a Linen ``(module, variables)`` pair, or a function
-            ``model(x)``; with ``params``, ``model(params, x)``. Its first axis is read as examples.
+        model: a Flax NNX module (in the mode that it is in), a Linen ``(module, variables)`` pair, a ``(function,
+            params)`` pair, or a function ``model(x)``; with ``params``, ``model(params, x)``. Its first axis is read as
+            examples.
         batches: arrays ``x`` or ``(x, y)``, or an iterable of batches of any sizes, such as a generator; it is read
             once, in constant memory.
         loss: "cross_entropy" (integer labels), "mse", or a function ``loss(outputs, y)`` that returns one number per
@@ -66,44 +69,58 @@ def diagnose(
     >>> result.summary[0].active_fraction, result.accuracy
     (0.5, 1.0)
     """
-    apply, params = as_function(model, params)
-    loss = resolve(loss)
-    stats, gradient, total_loss, right, seen, first = None, None, 0.0, 0, 0, None
+    read, loss = read_model(model, params), resolve(loss)
+    total, first, seen = None, None, 0
     for x, y in as_batches(batches, batch_size):
-        _check_batch(apply, params, loss, x, y, first)
-        if loss is None:
-            found = _forward(apply, params, x)
-        else:
-            (value, correct), grads, found = _forward_backward(apply, loss, params, x, y)
-            total_loss, right = total_loss + float(value), right + int(correct)
-            gradient = grads if gradient is None else jax.tree.map(jnp.add, gradient, grads)
-        if not len(found):
-            raise ValueError(_nothing_found(found))
-        found = jax.device_get(found)
-        # Batches may differ in size, and then in the shapes that their sites were traced with.
-        stats = found if stats is None else merge(stats, _with_sites_of(found, stats))
+        _check_batch(read, loss, x, y, first)
+        found = _forward(read.apply, read.params, read.rest, x) if loss is None else _both(read, loss, x, y)
+        if not len(found.stats):
+            raise ValueError(_nothing_found(found.stats))
+        total = jax.device_get(found) if total is None else total.add(found)
         first = x[:64] if first is None else first
         seen += len(x)
         if progress is not None:
             progress(seen)
-    if stats is None or first is None:
+    if total is None or first is None:
         raise ValueError("got no batch: expected at least one")
-    summary = summarize(stats)
-    notes: list[str] = [_opaque_note(part) for part in stats.opaque]
-    if gradient is None:
+    summary = summarize(total.stats)
+    notes = list(dict.fromkeys(_opaque_note(part) for part in total.stats.opaque))
+    if loss is None:
         notes.append("no loss was given: nothing was measured backward")
+    elif jax.tree.leaves(read.params):
+        summary = _with_weight_gradients(summary, total.stats, jax.tree.map(lambda g: g / seen, total.gradient))
     else:
-        summary = _with_weight_gradients(summary, stats, jax.tree.map(lambda g: g / seen, gradient))
-    summary, note = _with_spectra(summary, apply, params, first, spectrum_examples)
+        notes.append("the model shows no parameters: their gradients were not measured")
+    summary, note = _with_spectra(summary, read, first, spectrum_examples)
     return Diagnosis(
         summary=summary,
         alarms=alarms(summary),
         examples=seen,
-        loss=None if loss is None else total_loss / seen,
-        accuracy=right / seen if loss is cross_entropy else None,
+        loss=None if loss is None else float(total.loss) / seen,
+        accuracy=int(total.hits) / int(total.labels) if loss is cross_entropy else None,
         notes=(*notes, *note),
         title=title or _title(model),
     )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Found:
+    """What one batch, or many, gave: sums."""
+
+    stats: Stats
+    loss: Any = 0.0
+    hits: Any = 0
+    labels: Any = 0
+    gradient: Any = None
+
+    def add(self, other: "_Found") -> "_Found":
+        """The sum, on the host in 64 bits."""
+        plus = functools.partial(jax.tree.map, lambda a, b: to_host(a) + to_host(b))
+        sums = {
+            name: plus(getattr(self, name), getattr(other, name)) for name in ("loss", "hits", "labels", "gradient")
+        }
+        return _Found(merge(self.stats, _with_sites_of(other.stats, self.stats)), **sums)
 
 
 def _title(model: Any) -> str:
@@ -111,34 +128,58 @@ def _title(model: Any) -> str:
     return getattr(model, "__name__", type(model).__name__)
 
 
-def _check_batch(apply: Callable, params: Any, loss: Loss | None, x: Any, y: Any, first: Any) -> None:
+def _check_batch(model: Model, loss: Loss | None, x: Any, y: Any, first: Any) -> None:
     if first is not None and x.shape[1:] != first.shape[1:]:
         raise ValueError(f"got a batch of shape {x.shape} after {first.shape}: expected the same shape per example")
-    outputs = output_shape(apply, params, x)
+    outputs = output_shape(model, x)
     if loss is not None:
         check_targets(loss, outputs, y)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _forward(apply: Callable, params: Any, x: Any) -> Stats:
-    return probe(apply)(params, x)[1]
+def _forward(apply: Callable, params: Any, rest: Any, x: Any) -> _Found:
+    return _Found(probe(apply, batch=len(x))(params, rest, x)[1])
+
+
+def _both(model: Model, loss: Loss, x: Any, y: Any) -> _Found:
+    return _forward_backward(model.apply, loss, model.params, model.rest, x, y)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _forward_backward(apply: Callable, loss: Loss, params: Any, x: Any, y: Any) -> tuple[Any, Any, Stats]:
-    """Loss *summed* over the batch, so that the signal of an example does not depend on the batch's size."""
+def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: Any, y: Any) -> _Found:
+    """Sums over the batch, so that an example's share does not depend on the batch's size."""
 
-    def total(params: Any) -> tuple[jax.Array, jax.Array]:
-        outputs = apply(params, x)
-        values = loss(outputs, y)
-        summed = jnp.sum(values) if values.ndim else values * len(x)
-        if loss is not cross_entropy:
-            return summed, jnp.int32(0)
-        hit = jnp.argmax(outputs, axis=-1) == y
-        return summed, jnp.sum(hit) / hit[0].size
+    def head(outputs: Any) -> tuple[jax.Array, Any]:
+        values = jnp.asarray(loss(outputs, y))
+        if values.shape not in ((), (len(x),)):
+            raise ValueError(
+                f"got a loss of shape {values.shape} for {len(x)} examples: expected one number per example, or one "
+                "in all"
+            )
+        return jnp.mean(values), (jnp.mean(widen(values)), outputs)
 
-    ((value, right), grads), stats = probe_grad(total, has_aux=True)(params)
-    return (value, right), grads, stats
+    # Differentiated is the mean, as in training: the gradient of a sum could overflow in half precision.
+    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x))
+    ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
+    hit = jnp.argmax(outputs, axis=-1) == y if loss is cross_entropy else jnp.zeros(1, bool)
+    return _Found(
+        stats=_scaled(stats, len(x)),
+        loss=mean * len(x),
+        hits=jnp.sum(hit),
+        labels=hit.size,
+        gradient=jax.tree.map(lambda g: widen(g) * len(x), grads),
+    )
+
+
+def _scaled(stats: Stats, examples: int) -> Stats:
+    """Signals of the mean loss as those of each example's own loss."""
+    return Stats(
+        {
+            name: replace(s, signal=replace(s.signal, norm=s.signal.norm * examples)) if s.signal else s
+            for name, s in stats.by_site.items()
+        },
+        stats.opaque,
+    )
 
 
 def _with_sites_of(found: Stats, stats: Stats) -> Stats:
@@ -147,12 +188,10 @@ def _with_sites_of(found: Stats, stats: Stats) -> Stats:
 
 
 def _nothing_found(stats: Stats) -> str:
-    inside = sorted({kind for part in stats.opaque for kind in part.kinds})
-    closed = f"; {', '.join(inside)} stand inside {', '.join(sorted({p.primitive for p in stats.opaque}))}, which the "
+    seen = "".join(f"; {_opaque_note(part)}" for part in dict.fromkeys(stats.opaque))
     return (
-        "got a model in which no activation was found"
-        + (closed + "probe cannot enter yet" if inside else "")
-        + ": expected calls of relujax or jax.nn activations, tanh or the sigmoid"
+        f"got a model in which no activation was found{seen}: expected calls of relujax or jax.nn activations, tanh or "
+        "the sigmoid"
     )
 
 
@@ -172,21 +211,19 @@ def _with_weight_gradients(summary: Summary, stats: Stats, gradient: Any) -> Sum
     return replace(summary, rows=tuple(replace(row, weight_gradient_norm=norm(row)) for row in summary))
 
 
-def _with_spectra(
-    summary: Summary, apply: Callable, params: Any, batch: np.ndarray, examples: int
-) -> tuple[Summary, tuple[str, ...]]:
+def _with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: int) -> tuple[Summary, tuple[str, ...]]:
     examples = min(examples, len(batch))
     if examples < 1:
         return summary, ("singular values were not asked for",)
     if not jnp.issubdtype(batch.dtype, jnp.floating):
         return summary, (f"no singular values: the input is {batch.dtype}, and only floats have a Jacobian",)
-    numbers = batch[0].size * sum(site.size for site in sites(apply, params, batch[:1]))
+    coupled = bool(_is_coupled(model.apply, model.params, model.rest, batch))
+    numbers = batch[0].size * sum(math.prod(row.shape[1:]) for row in summary) * (len(batch) if coupled else 1)
     if numbers > JACOBIAN_LIMIT:
         note = f"no singular values: their Jacobians hold {numbers:.1g} numbers per example, over {JACOBIAN_LIMIT:.0e}"
         return summary, (note,)
-    coupled = bool(_is_coupled(apply, params, batch))
     try:
-        spectra = _example_spectra(apply, examples, coupled, params, batch)
+        spectra = _example_spectra(model.apply, examples, coupled, model.params, model.rest, batch)
     except TypeError as error:
         return summary, (f"no singular values: forward mode is refused ({str(error).splitlines()[0]})",)
     rows = tuple(_with_spectrum(row, np.asarray(spectra[row.name]), batch[0].size) for row in summary)
@@ -195,30 +232,34 @@ def _with_spectra(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _is_coupled(apply: Callable, params: Any, batch: jax.Array) -> jax.Array:
+def _is_coupled(apply: Callable, params: Any, rest: Any, batch: jax.Array) -> jax.Array:
     """Whether the first example's output depends on the others, as under BatchNorm in training mode."""
-    among = jax.tree.leaves(apply(params, batch))[0][0]
-    alone = jax.tree.leaves(apply(params, jnp.broadcast_to(batch[:1], batch.shape)))[0][0]
-    return jnp.max(jnp.abs(among - alone)) > 1e-3 * jnp.max(jnp.abs(among))
+
+    def outputs(batch: jax.Array) -> list[jax.Array]:
+        leaves = jax.tree.leaves(apply(params, rest, batch))
+        return [widen(y[0]) for y in leaves if jnp.shape(y)[:1] == batch.shape[:1]]
+
+    among, alone = outputs(batch), outputs(jnp.broadcast_to(batch[:1], batch.shape))
+    moved = [jnp.max(jnp.abs(a - b)) > 1e-3 * jnp.max(jnp.abs(a)) for a, b in zip(among, alone, strict=True)]
+    return jnp.any(jnp.array(moved, bool))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _example_spectra(apply: Callable, examples: int, coupled: bool, params: Any, batch: jax.Array) -> dict:
+def _example_spectra(apply: Callable, examples: int, coupled: bool, params: Any, rest: Any, batch: jax.Array) -> dict:
     """Per site ``(examples, values)``: of each example alone, or within its batch where examples are coupled."""
 
     def of_example(index: jax.Array) -> dict:
         def run(params: Any, x: jax.Array) -> Any:
-            return apply(params, batch.at[index].set(x) if coupled else x[None])
+            return apply(params, rest, batch.at[index].set(x) if coupled else x[None])
 
-        here = index if coupled else 0
-        return layer_spectra(run, argnum=1, select=lambda y: y[here])(params, batch[index])
+        here, size = (index, len(batch)) if coupled else (0, 1)
+        return layer_spectra(run, argnum=1, select=lambda y: y[here], batch=size)(params, batch[index])
 
     return jax.vmap(of_example)(jnp.arange(examples))
 
 
 def _with_spectrum(row: SiteSummary, values: np.ndarray, inputs: int) -> SiteSummary:
-    size = max(inputs, values.shape[-1])
-    ranks = np.asarray(numerical_rank(jnp.asarray(values), size))
-    rank = float(np.median(ranks))
+    size = max(inputs, math.prod(row.shape[1:]))
+    rank = float(np.median(np.asarray(numerical_rank(jnp.asarray(values), size))))
     medians = np.median(values, axis=0)[: int(rank)]
     return replace(row, singular_values=tuple(float(v) for v in medians), rank=rank)

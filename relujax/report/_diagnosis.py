@@ -1,5 +1,6 @@
 """What a diagnosis holds, and the forms it takes: text, JSON, HTML, a figure."""
 
+import html
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from ..health import Alarm, Summary
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """How signals and gradients travelled through a model, over all batches.
 
@@ -64,7 +65,13 @@ class Diagnosis:
         return page([as_run(self)])
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        # A frame of its own: neither its style nor its scripts meet those of the notebook, or of another report.
+        page = html.escape(self.to_html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 900px; border: 0"></iframe>'
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.summary)} sites, {self.examples} examples, {len(self.alarms)} alarms"
+        return f"<Diagnosis of {self.title}: {counts}>"
 
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.examples} examples", str(self.summary), ""]

@@ -1,5 +1,6 @@
 """The static picture: four panels over depth, for papers and READMEs."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
         for run in runs:
             summary = run.stages[stage or next(iter(run.stages))].summary
             points = [(i, value(row)) for i, row in enumerate(summary, 1)]
-            points = [(i, v) for i, v in points if v is not None]
+            points = [(i, v) for i, v in points if v is not None and math.isfinite(v)]
             look = styles[run.name]
             ax.plot(
                 *zip(*points, strict=True) if points else ([], []),

@@ -100,7 +100,8 @@ def verdict(runs: Sequence[Run]) -> str:
     }
     bad = [f"{name} ({', '.join(rules)})" for name, rules in found.items() if rules]
     if not bad:
-        return "No critical finding: the gradient arrives in every layer."
+        measured = all(row.signal_norm is not None for run in runs for d in run.stages.values() for row in d.summary)
+        return f"No critical finding{': the gradient arrives in every layer' if measured else ''}."
     if len(runs) == 1:
         return f"Critical: {', '.join(found[runs[0].name])}."
     return f"{len(bad)} of {len(runs)} runs {'has' if len(bad) == 1 else 'have'} a critical finding: {'; '.join(bad)}."

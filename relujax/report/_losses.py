@@ -68,12 +68,16 @@ def check_targets(loss: Loss, outputs: Any, y: Any) -> None:
         if y.shape != outputs.shape:
             raise ValueError(f"got targets of shape {y.shape}: expected the outputs' shape {outputs.shape} for mse")
         return
+    if not outputs.shape:
+        raise ValueError("got outputs of shape (): expected an axis of classes for cross_entropy")
     classes = outputs.shape[-1]
+    if not jnp.issubdtype(y.dtype, jnp.integer):
+        raise ValueError(
+            f"got labels of dtype {y.dtype}: expected integers for cross_entropy; y.argmax(-1) of one-hot ones"
+        )
     if y.shape != outputs.shape[:-1]:
         raise ValueError(
             f"got labels of shape {y.shape}: expected {outputs.shape[:-1]} for outputs of shape {outputs.shape}"
         )
-    if not jnp.issubdtype(y.dtype, jnp.integer):
-        raise ValueError(f"got labels of dtype {y.dtype}: expected integers for cross_entropy (or use mse)")
     if y.size and not (int(y.min()) >= 0 and int(y.max()) < classes):
         raise ValueError(f"got labels from {y.min()} to {y.max()}: expected 0 to {classes - 1} for {classes} outputs")

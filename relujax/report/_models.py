@@ -1,22 +1,37 @@
-"""Any model as a pure function of parameters and a batch of inputs."""
+"""Any model as a pure function of parameters, other state, and a batch of inputs."""
 
+import functools
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 
-def as_function(model: Any, params: Any = None) -> tuple[Callable, Any]:
+@dataclass(frozen=True)
+class Model:
+    """A model that has been read.
+
+    Attributes:
+        apply: ``apply(params, rest, x)``; equal for equal models, so that JAX compiles it once.
+        params: what is trained; ``{}`` where the model shows nothing.
+        rest: other state: running statistics, random counts.
+    """
+
+    apply: Callable
+    params: Any
+    rest: Any
+
+
+def read_model(model: Any, params: Any = None) -> Model:
     """Read a model.
 
     Args:
-        model: a Flax NNX module, a Linen ``(module, variables)`` pair, or a function: ``model(x)``, or with ``params``
-            given ``model(params, x)``. An NNX module is measured in the mode that it is in, and stays as it is.
+        model: a Flax NNX module, a Linen ``(module, variables)`` pair, a ``(function, params)`` pair, or a function:
+            ``model(x)``, or with ``params`` given ``model(params, x)``. A module is measured in the mode that it is in,
+            and stays as it is.
         params: parameters of a plain function.
-
-    Returns:
-        ``(apply, params)`` with ``apply(params, x)``; ``params`` is ``{}`` where the model shows none.
 
     Raises:
         TypeError: for anything else.
@@ -24,10 +39,15 @@ def as_function(model: Any, params: Any = None) -> tuple[Callable, Any]:
     nnx = sys.modules.get("flax.nnx")  # whoever holds a Flax module has imported Flax
     linen = sys.modules.get("flax.linen")
     if nnx is not None and isinstance(model, nnx.Module):
-        return _nnx_function(nnx, model)
-    if isinstance(model, tuple) and len(model) == 2 and linen is not None and isinstance(model[0], linen.Module):
-        return _linen_function(*model)
-    if linen is not None and isinstance(model, linen.Module):
+        graphdef, trained, rest = nnx.split(model, nnx.Param, ...)
+        return Model(_hashable(_NNX(graphdef)), trained, rest)
+    if isinstance(model, tuple) and len(model) == 2:
+        model, values = model
+        if linen is not None and isinstance(model, linen.Module):
+            rest = {name: value for name, value in values.items() if name != "params"}
+            return Model(_hashable(_Linen(model)), values.get("params", {}), rest)
+        params = values if params is None else params
+    elif linen is not None and isinstance(model, linen.Module):
         raise TypeError(
             f"got the Linen module {type(model).__name__} without its variables: expected a pair (module, variables)"
         )
@@ -36,38 +56,65 @@ def as_function(model: Any, params: Any = None) -> tuple[Callable, Any]:
             f"got a model of type {type(model).__name__}: expected an NNX module, a Linen (module, variables) pair, "
             "or a function of a batch"
         )
-    if params is None:
-        return (lambda _, x: model(x)), {}
-    return model, params
+    return Model(_OfBatch(model), {}, ()) if params is None else Model(_OfParams(model), params, ())
 
 
-def _nnx_function(nnx: Any, module: Any) -> tuple[Callable, Any]:
-    graphdef, params, rest = nnx.split(module, nnx.Param, ...)
+def _hashable(apply: Callable) -> Callable:
+    """As it is, or where a field of the module cannot be hashed, equal to itself alone."""
+    try:
+        hash(apply)
+    except TypeError:
+        return functools.partial(apply)
+    return apply
 
-    def apply(params: Any, x: Any) -> Any:
+
+@dataclass(frozen=True)
+class _NNX:
+    graphdef: Any
+
+    def __call__(self, params: Any, rest: Any, x: Any) -> Any:
+        nnx = sys.modules["flax.nnx"]
         # A copy: what the model writes into itself (running statistics, random counts) stays inside this trace.
-        return nnx.merge(graphdef, params, rest, copy=True)(x)
-
-    return apply, params
+        return nnx.merge(self.graphdef, params, rest, copy=True)(x)
 
 
-def _linen_function(module: Any, variables: Any) -> tuple[Callable, Any]:
-    variables = dict(variables)
-    params = variables.pop("params", {})
-    return (lambda params, x: module.apply({"params": params, **variables}, x)), params
+@dataclass(frozen=True)
+class _Linen:
+    module: Any
+
+    def __call__(self, params: Any, rest: Any, x: Any) -> Any:
+        # Collections that the module writes to, as BatchNorm in training mode does, are written and dropped.
+        outputs, _ = self.module.apply({"params": params, **rest}, x, mutable=list(rest))
+        return outputs
 
 
-def output_shape(apply: Callable, params: Any, x: Any) -> Any:
-    """Shapes of ``apply(params, x)``, from one trace.
+@dataclass(frozen=True)
+class _OfBatch:
+    fun: Callable
+
+    def __call__(self, params: Any, rest: Any, x: Any) -> Any:
+        return self.fun(x)
+
+
+@dataclass(frozen=True)
+class _OfParams:
+    fun: Callable
+
+    def __call__(self, params: Any, rest: Any, x: Any) -> Any:
+        return self.fun(params, x)
+
+
+def output_shape(model: Model, x: Any) -> Any:
+    """Shapes of what the model returns for a batch, from one trace.
 
     Raises:
-        ValueError: when the model cannot be called on such a batch.
+        ValueError: when the model cannot be called on it.
     """
     try:
-        return jax.eval_shape(apply, params, x)
+        return jax.eval_shape(model.apply, model.params, model.rest, x)
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"the model cannot be called on a batch of shape {tuple(x.shape)} and dtype {x.dtype}: {first}; expected "
-            "the shape that the model takes, examples first"
+            f"the model cannot be called on a batch of shape {tuple(x.shape)} and dtype {x.dtype}: {first}; expected a "
+            "model of one argument, a batch with the examples first"
         ) from error

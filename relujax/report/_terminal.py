@@ -48,7 +48,7 @@ def _numbers(diagnosis: Diagnosis, accuracy: float | None) -> tuple[str, ...]:
 
 
 def _layers(diagnosis: Diagnosis) -> Table:
-    title = f"{diagnosis.title}: {diagnosis.examples:,} examples"
+    title = Text(f"{diagnosis.title}: {diagnosis.examples:,} examples")
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("layer", style="bold", overflow="fold")
     for column in ("active", "dead", "mean", "signal", "weight gradient", "largest sv"):

@@ -43,7 +43,7 @@ def spectrum(fun: Callable) -> Callable:
     return singular_values
 
 
-def layer_spectra(fun: Callable, argnum: int = 0, select: Callable | None = None) -> Callable:
+def layer_spectra(fun: Callable, argnum: int = 0, select: Callable | None = None, batch: int | None = None) -> Callable:
     """Per activation site of ``fun``, all singular values of the Jacobian from the input to that site's output.
 
     Args:
@@ -51,6 +51,7 @@ def layer_spectra(fun: Callable, argnum: int = 0, select: Callable | None = None
         argnum: which argument is the input, one floating array. With parameters as the first argument and the input
             as another, sites are named after the parameters.
         select: what of a site's output to differentiate; the whole of it by default.
+        batch: as in :func:`relujax.probe`.
 
     Returns:
         ``spectra(*args) -> {site name: singular values, descending}``. ``jax.vmap`` it over examples.
@@ -66,7 +67,7 @@ def layer_spectra(fun: Callable, argnum: int = 0, select: Callable | None = None
         x = args[argnum]
 
         def outputs(flat: jax.Array) -> dict[str, jax.Array]:
-            captured = capture(fun)(*args[:argnum], flat.reshape(x.shape), *args[argnum + 1 :])
+            captured = capture(fun, batch=batch)(*args[:argnum], flat.reshape(x.shape), *args[argnum + 1 :])
             return {name: (select(y) if select else y).reshape(-1) for name, y in captured.items()}
 
         return {name: _singular_values(j) for name, j in jax.jacfwd(outputs)(x.reshape(-1)).items()}

@@ -8,30 +8,28 @@ from hypothesis.extra import numpy as hnp
 from relujax.gradients import pack_bits, unpack_bits
 
 # Few lengths, around one and two bytes: every new shape compiles.
-LENGTHS = st.sampled_from([0, 1, 3, 7, 8, 9, 16, 17])
-MASKS = st.one_of(st.just(()), st.tuples(LENGTHS), st.tuples(st.sampled_from([1, 2]), LENGTHS)).flatmap(
+LENGTHS = st.sampled_from([0, 1, 7, 8, 9, 17])
+MASKS = st.one_of(st.just(()), st.tuples(LENGTHS), st.tuples(st.just(2), LENGTHS)).flatmap(
     lambda shape: hnp.arrays(bool, shape)
 )
-once = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
-@once
+@jax.jit
+def there_and_back(mask):
+    packed = pack_bits(mask)
+    return packed, unpack_bits(packed, mask.shape)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(MASKS)
-def test_round_trip(mask):
-    back = unpack_bits(pack_bits(mask), mask.shape)
-    assert back.dtype == bool
+def test_round_trip_as_numpy_packs(mask):
+    packed, back = there_and_back(mask)
+    assert (packed.dtype, back.dtype) == (np.uint8, bool)
+    np.testing.assert_array_equal(packed, np.packbits(np.atleast_1d(mask), axis=-1))
     np.testing.assert_array_equal(back, mask)
 
 
-@once
-@given(MASKS)
-def test_one_bit_per_element_as_numpy_packs(mask):
-    packed = pack_bits(mask)
-    assert packed.dtype == np.uint8
-    np.testing.assert_array_equal(packed, np.packbits(np.atleast_1d(mask), axis=-1))
-
-
-def test_under_vmap_and_jit():
+def test_under_vmap():
     masks = np.random.default_rng(0).random((3, 2, 11)) < 0.5
-    back = jax.jit(jax.vmap(lambda mask: unpack_bits(pack_bits(mask), mask.shape), in_axes=1))(masks)
+    _, back = jax.vmap(there_and_back, in_axes=1)(masks)
     np.testing.assert_array_equal(back, masks.swapaxes(0, 1))

@@ -84,7 +84,7 @@ def test_forward_statistics_are_those_of_probe():
     assert stats.opaque == want.opaque
 
 
-@pytest.mark.parametrize("argnums", [0, 1, -1, (0, 1), (1, 0), [1], (-2, -1)], ids=str)
+@pytest.mark.parametrize("argnums", [1, -1, (0, 1), [1, 0], (-2, -1)], ids=str)
 def test_argnums(argnums):
     def fun(w, x):
         return (rx.relu(x @ w) ** 2).sum()
@@ -96,6 +96,12 @@ def test_argnums(argnums):
     got, want = ours_and_theirs(PARAMS["a"], X)
     chex.assert_trees_all_close(got, want, rtol=1e-5)
     assert type(got[1]) is type(want[1])
+
+
+@pytest.mark.parametrize("argnums", [2, (0, 2), -3])
+def test_argnums_out_of_range(argnums):
+    with pytest.raises((TypeError, ValueError), match="argnums"):
+        jax.eval_shape(rx.probe_grad(lambda w, x: rx.relu(x @ w).sum(), argnums=argnums), PARAMS["a"], X)
 
 
 def test_aux():
@@ -142,7 +148,7 @@ def test_a_nan_in_the_signal_shows():
     np.testing.assert_array_equal(stats["relu"].signal.zeros, [1, 1])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float64])
 def test_signals_are_measured_in_float32_at_least(dtype):
     def fun(x):
         return (rx.relu(x) * jnp.asarray(100, dtype)).astype(jnp.float32).sum()

@@ -10,7 +10,6 @@ import relujax as rx
 
 ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
 TRANSFORMS = {
-    "vmap": jax.vmap,
     "vmap of the last axis": lambda f: jax.vmap(f, in_axes=-1, out_axes=-1),
     "scan": lambda f: lambda x: jax.lax.scan(lambda _, row: (None, f(row)), None, x)[1],
     "checkpoint": jax.checkpoint,

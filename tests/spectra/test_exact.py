@@ -98,6 +98,13 @@ def test_half_precision_jacobians_are_decomposed_in_float32():
     assert found.tolist() == [2, 2, 2]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_jacobian_that_is_not_finite_has_no_values_and_prints_nothing(bad, capfd):
+    found = rx.spectrum(lambda x: jnp.full((3, 3), bad, "float32") @ x)(normal(3))
+    assert np.isnan(found).all()
+    assert capfd.readouterr() == ("", "")  # LAPACK complains of infinities on the standard output
+
+
 WEIGHTS = [normal(6, 4), normal(5, 6), normal(7, 5)]
 
 

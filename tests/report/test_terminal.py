@@ -1,0 +1,97 @@
+"""The terminal: the numbers that matter are readable at any width, and names are printed as they are."""
+
+import io
+
+import pytest
+from rich.console import Console
+from small_models import PARAMS, X, apply
+from small_runs import ALARMS, diagnosis, named, two_runs
+
+import relujax as rx
+from relujax.health import travel
+from relujax.report import as_run
+from relujax.report._terminal import show
+
+MARKUP = "[red]x[/red]"
+WIDTHS = pytest.mark.parametrize("width", [80, 140])
+
+
+def printed(runs, width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    show(runs, console)
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def small():
+    return diagnosis(alarms=ALARMS, notes=("a note",))
+
+
+@WIDTHS
+def test_one_diagnosis_is_a_row_per_layer(small, width):
+    text = printed([as_run(small)], width)
+    assert "small: 37 examples" in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    for row in small.summary:
+        cells = lines[row.name].split()
+        numbers = (row.mean, row.signal_norm, row.weight_gradient_norm, row.singular_values[0])
+        assert cells[1:5] == [f"{row.active_fraction:.1%}", str(row.dead), "of", "6"]
+        assert cells[5:] == [f"{number:.3g}" for number in numbers]
+
+
+@WIDTHS
+def test_several_runs_are_an_overview(small, width):
+    text = printed(two_runs(small), width)
+    way = travel(small.summary)
+    rows = [line.split() for line in text.splitlines() if line.split()[:2] in (["one", "before"], ["two", "before"])]
+    assert len(rows) == 2
+    dead, units = (sum(getattr(row, name) for row in small.summary) for name in ("dead", "units"))
+    active = sum(row.active_fraction for row in small.summary) / 2
+    numbers = [f"{active:.0%}", f"{dead}/{units}", f"{way.per_layer:.3g}x", f"{way.ratio:.2g}", f"{small.accuracy:.1%}"]
+    assert all(row[2:] == numbers for row in rows)
+    after = [line.split() for line in text.splitlines() if line.split()[:1] == ["after"]]
+    assert [row[-1] for row in after] == ["43.8%", "43.8%"]  # held out, from the history
+
+
+@WIDTHS
+def test_findings_and_notes_follow(small, width):
+    text = printed([as_run(small)], width)
+    for alarm in ALARMS:
+        assert f"{alarm.severity} " in text
+        assert alarm.message in text
+    assert text.count("a note") == 1
+
+
+@WIDTHS
+@pytest.mark.parametrize("form", ["one", "two"])
+def test_nothing_runs_over_the_edge_and_nothing_is_cut(form, width):
+    name = "a/very/long/path/" * 6 + "kernel"
+    found = named(name)
+    text = printed([as_run(found)] if form == "one" else two_runs(found), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+@WIDTHS
+@pytest.mark.parametrize("form", ["one", "two"])
+def test_names_that_look_like_markup_are_printed_as_they_are(form, width):
+    found = named(MARKUP)
+    runs = [as_run(found)] if form == "one" else two_runs(found, (MARKUP, f"2{MARKUP}"), (MARKUP, f"3{MARKUP}"))
+    text = printed(runs, width)
+    # Title, layers, alarm and note; or runs, stages, alarms and note.
+    expected = {"one": [f"{MARKUP}: 37 examples", f"{MARKUP}/relu", f" {MARKUP}"], "two": [MARKUP, f"3{MARKUP}"]}
+    for words in expected[form]:
+        assert words in text, text
+    assert text.count(MARKUP) >= 4
+    assert text.count(MARKUP) == text.count("x[/red]") == text.count("[red]x")
+
+
+def test_a_closing_tag_on_its_own_is_no_error():
+    assert "[/]: 37 examples" in printed([as_run(diagnosis("[/]"))], 80)
+
+
+def test_without_a_loss_there_are_dashes():
+    text = printed([as_run(rx.diagnose(apply, X, params=PARAMS))], 80)
+    row = next(line for line in text.splitlines() if line.startswith("first/relu"))
+    assert row.split()[6:8] == ["–", "–"]
+    assert "no loss was given" in text
