@@ -20,8 +20,8 @@ def is_half(x: ArrayLike) -> bool:
 def widen(x: ArrayLike) -> jax.Array:
     """``x`` as an inexact array of at least float32; integers become the default float. Weak types stay weak.
 
-    >>> widen(jnp.float16(1)).dtype, widen(3).dtype
-    (dtype('float32'), dtype('float32'))
+    >>> widen(jnp.float16(1)).dtype, widen(3).dtype.kind
+    (dtype('float32'), 'f')
     """
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.inexact):

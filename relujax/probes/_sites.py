@@ -121,7 +121,7 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
     trace, no FLOPs.
 
     >>> import relujax as rx
-    >>> params = {"hidden": jnp.zeros((4, 8)), "out": jnp.zeros((8, 2))}
+    >>> params = {"hidden": jnp.zeros((4, 8), "float32"), "out": jnp.zeros((8, 2), "float32")}
     >>> fun = lambda params, x: rx.relu(x @ params["hidden"]) @ params["out"]
     >>> [site] = sites(fun, params, jax.ShapeDtypeStruct((16, 4), jnp.float32))
     >>> site.name, site.kind, site.shape

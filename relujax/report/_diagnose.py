@@ -161,7 +161,7 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
     # Differentiated is the mean, as in training: the gradient of a sum could overflow in half precision.
     probed = probe_grad(apply, has_aux=True, head=head, batch=len(x))
     ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
-    hit = jnp.argmax(outputs, axis=-1) == y if loss is cross_entropy else jnp.zeros(1, bool)
+    hit = jnp.argmax(outputs, axis=-1).astype(y.dtype) == y if loss is cross_entropy else jnp.zeros(1, bool)
     return _Found(
         stats=_scaled(stats, len(x)),
         loss=mean * len(x),

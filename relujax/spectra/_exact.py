@@ -86,7 +86,7 @@ def numerical_rank(singular_values: jax.Array, size: int) -> jax.Array:
         singular_values: ``(..., k)``, descending.
         size: the longer side of the matrix they come from.
 
-    >>> numerical_rank(jnp.array([1.0, 1e-3, 1e-9]), 3).item()
+    >>> numerical_rank(jnp.array([1.0, 1e-3, 1e-9], "float32"), 3).item()
     2
     """
     floor = size * jnp.finfo(singular_values.dtype).eps * singular_values[..., :1]
