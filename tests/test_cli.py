@@ -190,6 +190,14 @@ def test_a_file_name_that_looks_like_markup_is_printed_as_it_is(capsys):
     assert "report: r[bold]x.html" in capsys.readouterr().out
 
 
+def test_a_link_stays_a_link_and_its_file_is_replaced():
+    Path("real.html").write_text("old")
+    Path("link.html").symlink_to("real.html")
+    assert run("some_models:function --data good.npz --out link.html") == 0
+    assert Path("link.html").is_symlink()
+    assert Path("real.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
 def data(**arrays):
     """Save an .npz, and the option that names it."""
     np.savez("data.npz", **arrays)
@@ -208,6 +216,15 @@ def bare_array():
 
 def cut_off():
     Path("data.npz").write_bytes(Path("good.npz").read_bytes()[:200])
+    return "--data data.npz"
+
+
+def damaged(compressed):
+    """The middle of the array is not what it was."""
+    (np.savez_compressed if compressed else np.savez)("data.npz", x=RNG.standard_normal((90, 4)))
+    content = bytearray(Path("data.npz").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    Path("data.npz").write_bytes(content)
     return "--data data.npz"
 
 
@@ -258,6 +275,8 @@ BAD = {
     "bare array": (lambda: f"{OWN} {bare_array()}", r"data.npy is no .npz: expected arrays saved with numpy.savez"),
     "text": (lambda: f"{OWN} {text_file()}", r"data.npz is no .npz: expected arrays saved with numpy.savez"),
     "cut off": (lambda: f"{OWN} {cut_off()}", r"data.npz is no .npz"),
+    "damaged": (lambda: f"{OWN} {damaged(compressed=False)}", r"cannot read data.npz: .*; expected arrays"),
+    "damaged inside": (lambda: f"{OWN} {damaged(compressed=True)}", r"cannot read data.npz: .*; expected arrays"),
     "another zip": (lambda: f"{OWN} {other_zip()}", r"expected"),
     "pickled": (lambda: f"{OWN} {data(x=np.array([[1], 'a'], object))}", r"data.npz: it holds pickled objects; expect"),
     "no x": (lambda: f"{OWN} {data(inputs=X)}", r"data.npz holds inputs: expected x, and y for a loss"),
@@ -276,6 +295,11 @@ BAD = {
     "targets": (f"{OWN} --data good.npz --loss mse", r"got targets of shape \(9,\): expected the outputs' shape"),
     "out in no folder": (f"{STACK} --out none/page.html", r"cannot write none/page.html: there is no folder none"),
     "out is a folder": (f"{STACK} --out folder", r"cannot write folder: it is a folder; expected a file name"),
+    "out is a device": (f"{STACK} --out /dev/null", r"cannot write /dev/null: it is no ordinary file; expected a file"),
+    "out and json": (
+        f"{STACK} --out a.html --json ./a.html",
+        r"got a.html for both --out and --json: expected two",
+    ),
     "json in no folder": (f"{STACK} --json none/a.json", r"cannot write none/a.json: there is no folder none"),
     "json is a folder": (f"{STACK} --json folder", r"cannot write folder: it is a folder"),
 }

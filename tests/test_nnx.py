@@ -98,6 +98,14 @@ def test_modules_keep_what_their_functions_keep():
     assert rx.residual_bytes(rx.nnx.ELU(), x) == rx.residual_bytes(rx.elu, x)
 
 
+@pytest.mark.parametrize(("alpha", "kept"), [(1.0, "output"), (0.5, "input")])
+def test_an_elu_with_the_default_keeps_its_output(alpha, kept):
+    module = rx.nnx.ELU(alpha)
+    leaves = [leaf for leaf in jax.tree.leaves(jax.vjp(module, X)[1]) if leaf.shape == X.shape]
+    [residual] = leaves
+    np.testing.assert_array_equal(residual, module(X) if kept == "output" else X)
+
+
 def test_the_probe_finds_modules_by_their_activation():
     class Net(nnx.Module):
         def __init__(self, rngs):

@@ -69,7 +69,8 @@ def travel(summary: Summary) -> Travel | None:
         return None
     weighed = [row for row in rows if row.weight_gradient_norm is not None]
     per_layer = signal ** (1 / (len(rows) - 1))
-    if len(weighed) < 2:
+    # Where the last layer's weights get nothing, its own units are dead: only the signal tells what comes through.
+    if len(weighed) < 2 or weighed[-1].weight_gradient_norm == 0:
         return Travel("backpropagated signal", per_layer, signal, first, last)
     first, last = weighed[0], weighed[-1]
     ratio = _ratio(first.weight_gradient_norm, last.weight_gradient_norm)

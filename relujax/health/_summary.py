@@ -18,6 +18,7 @@ class SiteSummary:
         kind: its activation.
         source: ``file:line`` of the call, or None.
         shape: shape of its output in the batch that was traced.
+        dtype: dtype of its output.
         units: length of its last axis.
         executions: how often it runs per call of the function.
         examples: examples seen.
@@ -34,7 +35,7 @@ class SiteSummary:
         signal_zero_fraction: share of entries of that gradient that are exactly 0.
         weight_gradient_norm: L2 norm of the mean loss's gradient with respect to the weights before this site.
         singular_values: of the Jacobian from input to this site, descending, each the median over examples; those
-            lost in float32 rounding are left out.
+            lost in rounding are left out.
         rank: median over examples of how many singular values stand above rounding.
     """
 
@@ -42,6 +43,7 @@ class SiteSummary:
     kind: str
     source: str | None
     shape: tuple[int, ...]
+    dtype: str
     units: int
     executions: int
     examples: int
@@ -133,6 +135,7 @@ def _row(stats: SiteStats) -> SiteSummary:
         kind=site.kind,
         source=site.source,
         shape=site.shape,
+        dtype=site.dtype,
         units=site.units,
         executions=site.executions,
         examples=examples,

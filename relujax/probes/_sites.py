@@ -154,8 +154,12 @@ class _Origin:
     ndim: int
 
 
+#: Marks what depends on an argument that is no parameter, however far back.
+_DATA = _Origin(0, "", 0)
+
+
 class _Finder:
-    """One pass over a jaxpr in execution order, carrying for each value the parameters behind it."""
+    """One pass over a jaxpr in execution order, carrying for each value the parameters behind it, and the data."""
 
     def __init__(self, batch: int | None) -> None:
         self.batch = batch
@@ -174,13 +178,13 @@ class _Finder:
             merged = frozenset().union(*(o if carries else self._consume(o) for o in origins))
             source = jx.source_line(eqn) or caller
             kind = site_kind(eqn)
-            unread = self._unread(kind, index in gates, eqn, inner)
+            unread = self._unread(kind, index in gates, eqn, inner, of_data=_DATA in merged)
             if unread is not None:
                 self.opaque.append(replace(unread, source=source))
                 return [merged]
             if kind is not None:
                 self.sites.append(self._site(eqn, kind, here, merged, source))
-                return [frozenset()] * len(eqn.outvars)
+                return [merged & {_DATA}] * len(eqn.outvars)
             if enters(eqn):
                 return self.walk(jx.body(eqn), origins, here, source)
             self._note_closed(eqn, source)
@@ -189,7 +193,7 @@ class _Finder:
         consts = [frozenset()] * len(inner.constvars)
         return jx.evaluate(inner, consts, inputs, _literals_to_nothing(step))
 
-    def _unread(self, kind: str | None, is_gate: bool, eqn: Any, jaxpr: Any) -> Opaque | None:
+    def _unread(self, kind: str | None, is_gate: bool, eqn: Any, jaxpr: Any, of_data: bool) -> Opaque | None:
         """An activation that is seen, but not one that can be measured."""
         name = eqn.primitive.name
         if is_gate or name == "erfc":
@@ -198,6 +202,9 @@ class _Finder:
         if kind is None:
             bare = self._is_bare_relu(eqn, jaxpr)
             return Opaque("maximum", ("relu",), "a ReLU written as a maximum with 0", None) if bare else None
+        if not of_data:
+            why = "it is a function of the parameters alone, not of the data"
+            return Opaque(jx.call_name(eqn) or name, (kind,), why, None)
         first = eqn.outvars[0].aval.shape[0]
         if self.batch is not None and first != self.batch:
             why = f"its first axis is {first} long, not the {self.batch} of the examples"
@@ -261,8 +268,10 @@ def find(closed: Any, names: tuple[str, ...], batch: int | None = None) -> Findi
     With ``batch``, the length of the axis of examples, a site that does not begin with it is listed as opaque.
     """
     invars = jx.open_jaxpr(closed).invars
+    # Without a nameless argument there are no parameters apart from the data: every argument may be either.
+    both = {_DATA} if all(names) else set()
     inputs = [
-        frozenset({_Origin(-1, name, len(var.aval.shape))} if name else ())
+        frozenset({_Origin(-1, name, len(var.aval.shape)), *both} if name else {_DATA})
         for name, var in zip(names, invars, strict=True)
     ]
     finder = _Finder(batch)

@@ -226,7 +226,7 @@ def _with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: i
         spectra = _example_spectra(model.apply, examples, coupled, model.params, model.rest, batch)
     except TypeError as error:
         return summary, (f"no singular values: forward mode is refused ({str(error).splitlines()[0]})",)
-    rows = tuple(_with_spectrum(row, np.asarray(spectra[row.name]), batch[0].size) for row in summary)
+    rows = tuple(_with_spectrum(row, np.asarray(spectra[row.name]), batch[0]) for row in summary)
     note = "singular values: examples depend on each other (BatchNorm), so each is taken within its batch"
     return replace(summary, rows=rows), (note,) if coupled else ()
 
@@ -258,8 +258,9 @@ def _example_spectra(apply: Callable, examples: int, coupled: bool, params: Any,
     return jax.vmap(of_example)(jnp.arange(examples))
 
 
-def _with_spectrum(row: SiteSummary, values: np.ndarray, inputs: int) -> SiteSummary:
-    size = max(inputs, math.prod(row.shape[1:]))
-    rank = float(np.median(np.asarray(numerical_rank(jnp.asarray(values), size))))
+def _with_spectrum(row: SiteSummary, values: np.ndarray, example: np.ndarray) -> SiteSummary:
+    size = max(example.size, math.prod(row.shape[1:]))
+    dtype = max(row.dtype, example.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
+    rank = float(np.median(np.asarray(numerical_rank(jnp.asarray(values), size, dtype))))
     medians = np.median(values, axis=0)[: int(rank)]
     return replace(row, singular_values=tuple(float(v) for v in medians), rank=rank)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.typing import DTypeLike
 
 from .._precision import widen
 from ..probes import capture
@@ -79,15 +80,18 @@ def _singular_values(jacobian: jax.Array) -> jax.Array:
     return jnp.linalg.svd(widen(jacobian), compute_uv=False)
 
 
-def numerical_rank(singular_values: jax.Array, size: int) -> jax.Array:
+def numerical_rank(singular_values: jax.Array, size: int, dtype: DTypeLike | None = None) -> jax.Array:
     """How many singular values stand above rounding: above ``size * eps`` of the largest.
 
     Args:
         singular_values: ``(..., k)``, descending.
         size: the longer side of the matrix they come from.
+        dtype: what that matrix was computed in, whose ``eps`` it is; that of ``singular_values`` by default, which
+            are float32 for a half-precision matrix.
 
     >>> numerical_rank(jnp.array([1.0, 1e-3, 1e-9], "float32"), 3).item()
     2
     """
-    floor = size * jnp.finfo(singular_values.dtype).eps * singular_values[..., :1]
+    eps = float(jnp.finfo(singular_values.dtype if dtype is None else dtype).eps)
+    floor = size * eps * singular_values[..., :1]
     return jnp.sum((singular_values > floor) & (singular_values > 0), axis=-1)

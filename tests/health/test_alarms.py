@@ -13,6 +13,7 @@ ROW = SiteSummary(
     kind="relu",
     source="model.py:10",
     shape=(8, 40),
+    dtype="float32",
     units=40,
     executions=1,
     examples=1000,
@@ -99,8 +100,17 @@ def test_a_gradient_that_does_not_arrive_at_all_has_vanished():
 
 
 def test_a_gradient_of_zero_everywhere_is_not_said_to_hold():
-    messages = [alarm.message for alarm in rx.alarms(stack(*signals(0.0, 0.0, 0.0)))]
-    assert not any("holds" in message for message in messages), messages
+    found = fired(*signals(0.0, 0.0, 0.0))
+    assert not any("holds" in alarm.message for alarm in found.values()), found
+    assert (found["no gradient"].severity, found["no gradient"].site) == ("critical", "2/relu")
+
+
+def test_a_gradient_that_stops_on_its_way_is_critical_whatever_the_weights_show():
+    """The last layer is dead: its own weights get nothing, and what it passes on is nothing."""
+    changes = signals(0.0, 0.0, 1.0)
+    for change in changes:
+        change["weight_gradient_norm"] = 0.0
+    assert "vanishing gradient" in fired(*changes)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -112,6 +122,8 @@ def test_a_gradient_that_is_not_finite_is_critical(field, value):
     changes[0] |= {field: value}
     found = rx.alarms(stack(*changes))
     assert [alarm.severity for alarm in found[:1]] == ["critical"], found
+    assert found[0].site == ("0/relu" if found[0].rule == "exploding gradient" else "1/relu")
+    assert not any("holds" in alarm.message or "nan" in alarm.message for alarm in found)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_a_row_by_hand():
         kind="relu",
         source="model.py:7",
         shape=(4, 3, 2),
+        dtype="float32",
         units=2,
         executions=2,
         examples=4,

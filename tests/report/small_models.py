@@ -70,15 +70,6 @@ def forms():
     }
 
 
-def hostile_names(text):
-    """A stack whose parameters, and so its sites, have this name."""
-
-    def model(params, x):
-        return rx.relu(rx.relu(x @ params[text]["kernel"]) @ params["out"]["kernel"])
-
-    return model, {text: {"kernel": normal(5, 4)}, "out": {"kernel": normal(4, 3)}}
-
-
 def mean_loss(params, x=X, y=Y):
     """Softmax cross entropy, written out."""
     logits = apply(params, x)

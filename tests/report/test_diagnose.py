@@ -77,7 +77,7 @@ def test_the_form_of_the_data_changes_nothing(data, reference):
 
 
 def test_weight_gradients_are_those_of_the_mean_loss_over_all_data(reference):
-    grads = jax.grad(mean_loss)(PARAMS)
+    grads = jax.jit(jax.grad(mean_loss))(PARAMS)
     for row, name in zip(reference.summary, ("first", "second"), strict=True):
         want = math.hypot(*(np.linalg.norm(grads[name][leaf]) for leaf in ("kernel", "bias")))
         assert row.weight_gradient_norm == pytest.approx(want, rel=1e-5)
@@ -93,7 +93,7 @@ def perturbed_loss(zeros, x, y):
 
 def test_the_signal_is_each_example_s_own_gradient(reference):
     zeros = [jnp.zeros(6, "float32")] * 2
-    per_example = jax.vmap(jax.grad(perturbed_loss), in_axes=(None, 0, 0))(zeros, X, Y)
+    per_example = jax.jit(jax.vmap(jax.grad(perturbed_loss), in_axes=(None, 0, 0)))(zeros, X, Y)
     for row, signal in zip(reference.summary, np.float64(per_example), strict=True):
         want = np.sqrt(np.mean(np.sum(signal**2, axis=1)))
         assert row.signal_norm == pytest.approx(want, rel=1e-5)
@@ -163,15 +163,14 @@ def test_targets_do_no_harm_without_a_loss():
     assert rx.diagnose(apply, (X, Y), params=PARAMS).summary == rx.diagnose(apply, X, params=PARAMS).summary
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_mse(dtype):
-    targets = (3 * np.sin(np.arange(37 * 3))).reshape(37, 3).astype(dtype)
+def test_mse():
+    targets = (3 * np.sin(np.arange(37 * 3))).reshape(37, 3).astype(np.int32)
     found = rx.diagnose(apply, (X, targets), params=PARAMS, loss="mse", batch_size=16, spectrum_examples=0)
 
     def mean_squares(params):
         return jnp.mean((apply(params, X) - targets.astype(np.float32)) ** 2)
 
-    grads = jax.grad(mean_squares)(PARAMS)
+    grads = jax.jit(jax.grad(mean_squares))(PARAMS)
     assert found.loss == pytest.approx(float(mean_squares(PARAMS)), rel=1e-5)
     assert found.accuracy is None
     want = math.hypot(*(np.linalg.norm(leaf) for leaf in grads["first"].values()))
@@ -182,10 +181,9 @@ def per_example(outputs, y):
     return jnp.abs(outputs[:, 0] - y.astype(outputs.dtype))
 
 
-@pytest.mark.parametrize("batch_size", [256, 16])
-def test_a_loss_of_your_own_is_per_example_or_their_mean(batch_size):
+def test_a_loss_of_your_own_is_per_example_or_their_mean():
     found = [
-        rx.diagnose(apply, (X, Y), params=PARAMS, loss=loss, batch_size=batch_size, spectrum_examples=0)
+        rx.diagnose(apply, (X, Y), params=PARAMS, loss=loss, batch_size=16, spectrum_examples=0)
         for loss in (per_example, lambda outputs, y: jnp.mean(per_example(outputs, y)))
     ]
     assert found[0].accuracy is None
@@ -200,8 +198,8 @@ def test_a_loss_of_your_own_takes_outputs_of_any_structure():
     def loss(outputs, y):
         return per_example(outputs["logits"], y)
 
-    found = rx.diagnose(model, (X, Y), params=PARAMS, loss=loss)
-    want = rx.diagnose(apply, (X, Y), params=PARAMS, loss=per_example)
+    found = rx.diagnose(model, (X, Y), params=PARAMS, loss=loss, batch_size=16, spectrum_examples=0)
+    want = rx.diagnose(apply, (X, Y), params=PARAMS, loss=per_example, batch_size=16, spectrum_examples=0)
     assert_same(found, want)
 
 
@@ -276,9 +274,24 @@ def test_linen_batch_statistics_stay_fixed_and_are_no_parameters():
             return nn.Dense(3)(rx.relu(nn.BatchNorm(use_running_average=True)(nn.Dense(6)(x))))
 
     variables = Net().init(jax.random.key(0), X)
-    found = rx.diagnose((Net(), variables), (X, Y), loss="cross_entropy")
-    assert found.notes == ()
+    found = rx.diagnose((Net(), variables), (X, Y), loss="cross_entropy", spectrum_examples=0)
     assert found.summary[0].weight_gradient_norm > 0
+
+
+def test_linen_batch_norm_in_training_is_measured_with_the_statistics_of_the_batch():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = rx.relu(nn.BatchNorm(use_running_average=False)(nn.Dense(6, name="hidden")(x)))
+            return nn.Dense(3)(h)
+
+    variables = Net().init(jax.random.key(0), X)
+    before = jax.tree.map(np.array, variables)
+    found = rx.diagnose((Net(), variables), (X, Y), loss="cross_entropy")
+    assert any("BatchNorm" in note for note in found.notes)
+    z = np.float64(X) @ np.float64(variables["params"]["hidden"]["kernel"])
+    assert found.summary[0].active_fraction == np.mean(z > z.mean(axis=0))
+    jax.tree.map(np.testing.assert_array_equal, variables, before)
 
 
 def everything(model):
@@ -292,11 +305,98 @@ def everything(model):
 def test_the_model_stays_as_it_is():
     model = BatchNormNet()
     before = everything(model)
-    rx.diagnose(model, (X, Y), loss="cross_entropy")
+    rx.diagnose(model, (X, Y), loss="cross_entropy", spectrum_examples=0)
     for now, then in zip(everything(model), before, strict=True):
         np.testing.assert_array_equal(now, then)
     model(X)  # calling it does change it: what stayed is not constant
     assert any(np.any(now != then) for now, then in zip(everything(model), before, strict=True))
+
+
+def test_equal_models_are_compiled_once():
+    """Other weights of the same network cost no new compilation, and the cache does not grow with them."""
+    rx.diagnose(NnxNet(), (X, Y), loss="cross_entropy")
+    sizes = [fun._cache_size() for fun in (_diagnose._forward_backward, _diagnose._example_spectra)]
+    model = NnxNet()
+    model.first.kernel[...] *= 2
+    found = rx.diagnose(model, (X, Y), loss="cross_entropy")
+    assert [fun._cache_size() for fun in (_diagnose._forward_backward, _diagnose._example_spectra)] == sizes
+    # And no stale weights with it.
+    h = np.maximum(np.float64(X) @ (2 * PARAMS["first"]["kernel"]) + PARAMS["first"]["bias"], 0)
+    assert found.summary[0].largest == pytest.approx(h.max(), rel=1e-6)
+
+
+def test_a_function_and_its_parameters_may_come_as_a_pair(reference):
+    assert_same(rx.diagnose((apply, PARAMS), (X, Y), loss="cross_entropy"), reference)
+
+
+def test_an_activation_inside_the_loss_is_no_layer():
+    def loss(outputs, y):
+        return jax.nn.softplus(outputs).mean(axis=1)
+
+    found = rx.diagnose(apply, (X, Y), params=PARAMS, loss=loss, spectrum_examples=0)
+    assert [row.name for row in found.summary] == ["first/relu", "second/relu"]
+
+
+@pytest.mark.parametrize("batch_size", [37, 12, 6])
+def test_an_activation_of_parameters_is_no_layer_whatever_the_batch_size(batch_size):
+    """Its first axis may well be as long as a batch is."""
+
+    def model(params, x):
+        return rx.relu(x @ params["kernel"]) * jnp.broadcast_to(jax.nn.softplus(params["scale"]), (len(x), 12))
+
+    params = {"kernel": np.sin(np.arange(60, dtype=np.float32)).reshape(5, 12), "scale": np.ones(12, np.float32)}
+    found = rx.diagnose(model, X, params=params, batch_size=batch_size, spectrum_examples=0)
+    assert [row.name for row in found.summary] == ["kernel/relu"]
+    assert any("softplus" in note for note in found.notes)
+
+
+def test_one_number_per_example_is_one_unit():
+    found = rx.diagnose(lambda x: rx.leaky_relu(x.sum(axis=1), 0.5), X, batch_size=16)
+    [row] = found.summary
+    total = X.sum(axis=1)
+    assert (row.units, row.examples, row.rank) == (1, 37, 1)
+    assert row.active_fraction == np.mean(total > 0)
+    # The gradient is the slope in each of five directions.
+    np.testing.assert_allclose(row.singular_values, [np.median(np.where(total[:8] > 0, 1, 0.5)) * 5**0.5], rtol=1e-6)
+
+
+HALVES = pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+
+
+@HALVES
+def test_half_precision_is_measured_like_single(dtype, reference):
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), PARAMS)
+    found = rx.diagnose(apply, (jnp.asarray(X, dtype), Y), params=params, loss="cross_entropy", spectrum_examples=0)
+    assert found.loss == pytest.approx(reference.loss, rel=0.02)
+    for row, expected in zip(found.summary, reference.summary, strict=True):
+        for name in ("mean", "std", "largest", "signal_norm", "weight_gradient_norm"):
+            assert getattr(row, name) == pytest.approx(getattr(expected, name), rel=0.05), name
+        assert row.nonfinite == 0
+
+
+@HALVES
+def test_rounding_in_half_precision_adds_no_rank(dtype):
+    """Every unit of the first layer is the same one, so no layer after it sees more than one direction."""
+    kernel = np.linspace(0.3, 1.7, 5)[:, None] * np.ones((1, 6))
+    params = {"first": jnp.asarray(kernel, dtype), "second": jnp.asarray(PARAMS["second"]["kernel"], dtype)}
+    found = rx.diagnose(
+        lambda params, x: rx.relu(rx.relu(x @ params["first"]) @ params["second"]),
+        jnp.asarray(np.abs(X), dtype),
+        params=params,
+    )
+    assert [row.rank for row in found.summary] == [1, 1]
+
+
+def test_a_half_precision_gradient_of_many_examples_does_not_overflow():
+    """The sum over the examples has no place in float16, their mean has."""
+    x = np.full((300, 4), 30, np.float16)
+    params = {"kernel": np.eye(4, dtype=np.float16)}
+    found = rx.diagnose(
+        lambda params, x: rx.relu(x @ params["kernel"]), (x, -x), params=params, loss="mse", batch_size=300
+    )
+    # d/dh of the mean over 4 units of (h + 30)^2 is 30 for each; d/dw of that is 30 times 30, in each of 16 entries.
+    assert found.summary[0].signal_norm == pytest.approx(60, rel=1e-3)
+    assert found.summary[0].weight_gradient_norm == pytest.approx(30 * 30 * 4, rel=1e-3)
 
 
 def test_what_is_inside_a_scan_is_noted():
@@ -387,6 +487,13 @@ def test_progress_counts_examples():
     seen = []
     rx.diagnose(rx.relu, X, batch_size=16, progress=seen.append, spectrum_examples=0)
     assert seen == [16, 32, 37]
+
+
+def test_any_name_of_a_parameter_is_the_name_of_its_layer():
+    name = "</script>[red]$x_{$\n"
+    params = {name: {"kernel": np.ones((5, 4), np.float32)}}
+    found = rx.diagnose(lambda params, x: rx.relu(x @ params[name]["kernel"]), X, params=params, spectrum_examples=0)
+    assert [row.name for row in found.summary] == [f"{name}/relu"]
 
 
 def test_the_title_is_the_model_s_name_or_the_one_given():

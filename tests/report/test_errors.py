@@ -129,6 +129,12 @@ def test_a_model_without_an_activation():
         rx.diagnose(lambda x: 2 * x, X)
 
 
+def test_a_model_that_folds_examples_into_positions_is_told_why_nothing_is_measured():
+    message = r"no activation was found; not measured: relu.*its first axis is 185 long, not the 37 of the examples"
+    with pytest.raises(ValueError, match=message):
+        rx.diagnose(lambda x: rx.relu(x.reshape(-1, 1)), X)
+
+
 def test_activations_that_stand_where_the_probe_cannot_look_are_named():
     def model(x):
         x, _ = jax.lax.scan(lambda h, w: (jax.nn.relu(h @ w), None), x, jnp.ones((2, 5, 5), "float32"))

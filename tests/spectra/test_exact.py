@@ -149,8 +149,8 @@ def test_layer_spectra_vmap_over_examples():
 
 
 def test_layer_spectra_differentiate_the_first_argument_by_default():
-    found = rx.layer_spectra(lambda x, scale: rx.relu(x * scale))(np.float32([1, 2]), np.float32([3, 5]))
-    assert found["relu"].tolist() == [5, 3]
+    found = rx.layer_spectra(lambda x, scale: rx.relu(x * scale))(np.float32([1, -2, 3]), np.float32([3, 5, 4]))
+    assert found["relu"].tolist() == [4, 3, 0]
 
 
 def test_layer_spectra_of_an_input_with_axes():
@@ -175,3 +175,8 @@ def test_numerical_rank_counts_what_stands_above_rounding(size):
 def test_numerical_rank_of_nothing_is_zero_and_rows_count_apart():
     values = np.float32([[0, 0, 0], [3, 2, 1], [1e-20, 1e-21, 1e-30], [np.nan] * 3])
     assert numerical_rank(values, 3).tolist() == [0, 3, 2, 0]
+
+
+def test_numerical_rank_rounds_as_the_matrix_was_computed():
+    values = jnp.array([1.0, 1e-2, 1e-5], "float32")
+    assert [int(numerical_rank(values, 3, dtype)) for dtype in (jnp.float32, jnp.float16, jnp.bfloat16)] == [3, 2, 1]

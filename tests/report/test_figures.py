@@ -1,0 +1,75 @@
+"""The static picture: four panels over depth with the numbers of the summary."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_models import PARAMS, X, apply
+from small_runs import HOSTILE, diagnosis, two_runs
+
+import relujax as rx
+from relujax.report import overview
+
+
+@pytest.fixture(scope="module")
+def small():
+    return diagnosis()
+
+
+def lines(ax):
+    return {line.get_label(): np.asarray(line.get_ydata(), float) for line in ax.lines}
+
+
+def test_each_panel_has_a_line_per_run_with_its_numbers(small):
+    other = replace(small, summary=replace(small.summary, rows=small.summary.rows[::-1]))
+    figure, axes = overview([*two_runs(small, ("one",)), *two_runs(other, ("two",))])
+    values = [
+        lambda row: row.signal_norm,
+        lambda row: row.singular_values[0],
+        lambda row: row.active_fraction,
+        lambda row: row.dead / row.units,
+    ]
+    for ax, value in zip(axes.flat, values, strict=True):
+        want = [value(row) for row in small.summary]
+        assert list(lines(ax)) == ["one", "two"]
+        np.testing.assert_allclose(lines(ax)["one"], want)
+        np.testing.assert_allclose(lines(ax)["two"], want[::-1])
+        assert ax.get_title(loc="left")
+        assert ax.get_ylabel()
+    assert [ax.get_yscale() for ax in axes.flat] == ["log", "log", "linear", "linear"]
+    assert [text.get_text() for text in axes[0, 0].get_legend().get_texts()] == ["one", "two"]
+    figure.canvas.draw()
+
+
+def test_runs_can_be_told_apart_without_colour(small):
+    _, axes = overview(two_runs(small))
+    first, second = axes[0, 0].lines
+    assert first.get_marker() != second.get_marker()
+    assert first.get_color() != second.get_color()
+
+
+def test_a_stage_can_be_chosen(small):
+    quiet = replace(small, summary=replace(small.summary, rows=small.summary.rows[:1]))
+    [run] = two_runs(small, ("one",))
+    run = replace(run, stages={"before": small, "after": quiet})
+    assert len(lines(overview([run])[1][0, 0])["one"]) == 2
+    assert len(lines(overview([run], stage="after")[1][0, 0])["one"]) == 1
+
+
+def test_without_a_loss_or_with_what_is_not_finite_the_rest_is_drawn(small):
+    unmeasured = rx.diagnose(apply, X, params=PARAMS)
+    row = replace(small.summary[0], signal_norm=np.nan, singular_values=(np.inf, 1.0))
+    broken = replace(small, summary=replace(small.summary, rows=(row, small.summary[1])))
+    for found, points in ((unmeasured, 0), (broken, 1)):
+        figure, axes = found.figure()
+        figure.canvas.draw()
+        [line] = axes[0, 0].lines
+        assert len(line.get_ydata()) == points
+        assert len(axes[1, 0].lines[0].get_ydata()) == 2
+
+
+def test_hostile_names_are_drawn_as_text(small):
+    figure, axes = overview(two_runs(small, (HOSTILE, "$\\frac{1}{$")))
+    figure.canvas.draw()
+    shown = [text.get_text().replace("\\$", "$") for text in axes[0, 0].get_legend().get_texts()]
+    assert shown == [HOSTILE, "$\\frac{1}{$"]
