@@ -20,8 +20,12 @@ LAYERS, BATCH, WIDTH = 16, 1024, 128
 #: Limits for (scan, scan with the activation first, unrolled).
 _LIMITS = {
     "relu": (4.95, 5.15, 4.55),
+    "relu6": (4.95, 5.15, 4.55),
     "leaky_relu": (4.95, 5.15, 4.55),
     "elu": (8.8, 4.8, 4.55),
+    "celu": (8.8, 4.8, 4.55),
+    "selu": (8.8, 4.8, 4.55),
+    "silu": (8.9, 9.05, 8.3),
     "sigmoid": (8.8, 4.8, 4.55),
     "tanh": (8.8, 4.8, 4.55),
 }

@@ -8,11 +8,15 @@ from .functions import (
     ACTIVATIONS as ACTIVATIONS,
     Activation as Activation,
     activation as activation,
+    celu as celu,
     elu as elu,
     leaky_relu as leaky_relu,
     prelu as prelu,
     relu as relu,
+    relu6 as relu6,
+    selu as selu,
     sigmoid as sigmoid,
+    silu as silu,
     tanh as tanh,
 )
 from .gradients import rectifier as rectifier, residual_bytes as residual_bytes

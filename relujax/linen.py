@@ -16,8 +16,12 @@ from . import nnx as _nnx
 _twin = functools.partial(functools.partial, bridge.to_linen, skip_rng=True)
 
 ReLU = _twin(_nnx.ReLU)
+ReLU6 = _twin(_nnx.ReLU6)
 LeakyReLU = _twin(_nnx.LeakyReLU)
 PReLU = _twin(_nnx.PReLU)
 ELU = _twin(_nnx.ELU)
+CELU = _twin(_nnx.CELU)
+SELU = _twin(_nnx.SELU)
+SiLU = _twin(_nnx.SiLU)
 Sigmoid = _twin(_nnx.Sigmoid)
 Tanh = _twin(_nnx.Tanh)

@@ -24,6 +24,18 @@ class ReLU(nnx.Module):
         return functions.relu(x)
 
 
+class ReLU6(nnx.Module):
+    """:func:`relujax.relu6` as a module.
+
+    >>> ReLU6()(jnp.array([-1.0, 7.0])).tolist()
+    [0.0, 6.0]
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
+        return functions.relu6(x)
+
+
 class LeakyReLU(nnx.Module):
     """:func:`relujax.leaky_relu` as a module.
 
@@ -83,6 +95,48 @@ class ELU(nnx.Module):
         return functions.elu(x) if self.alpha == 1.0 else functions.elu(x, self.alpha)
 
 
+class CELU(nnx.Module):
+    """:func:`relujax.celu` as a module.
+
+    Args:
+        alpha: minus the limit at minus infinity.
+
+    >>> CELU()(jnp.array([-1.0, 2.0])).tolist()
+    [-0.6321, 2.0]
+    """
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
+        return functions.celu(x) if self.alpha == 1.0 else functions.celu(x, self.alpha)
+
+
+class SELU(nnx.Module):
+    """:func:`relujax.selu` as a module.
+
+    >>> SELU()(jnp.array([-1.0, 2.0])).tolist()
+    [-1.1113, 2.1014]
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
+        return functions.selu(x)
+
+
+class SiLU(nnx.Module):
+    """:func:`relujax.silu` as a module.
+
+    >>> SiLU()(jnp.array([-1.0, 2.0])).tolist()
+    [-0.2689, 1.7616]
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it elementwise."""
+        return functions.silu(x)
+
+
 class Sigmoid(nnx.Module):
     """:func:`relujax.sigmoid` as a module.
 
@@ -109,5 +163,16 @@ class Tanh(nnx.Module):
 
 #: The module of each activation of the registry.
 MODULES: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
-    {"relu": ReLU, "leaky_relu": LeakyReLU, "prelu": PReLU, "elu": ELU, "sigmoid": Sigmoid, "tanh": Tanh}
+    {
+        "relu": ReLU,
+        "relu6": ReLU6,
+        "leaky_relu": LeakyReLU,
+        "prelu": PReLU,
+        "elu": ELU,
+        "celu": CELU,
+        "selu": SELU,
+        "silu": SiLU,
+        "sigmoid": Sigmoid,
+        "tanh": Tanh,
+    }
 )

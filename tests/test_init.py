@@ -10,9 +10,13 @@ import relujax as rx
 #: E f(z)^2 for z ~ N(0, 1), by 30-digit quadrature or in closed form.
 SECOND_MOMENTS = {
     "relu": 0.5,
+    "relu6": 0.499999998075270477,
     "leaky_relu": 0.50005,
     "prelu": (1 + 0.25**2) / 2,
     "elu": 0.644945417492924,
+    "celu": 0.644945417492924,
+    "selu": 1.0,
+    "silu": 0.355775519817352,
     "sigmoid": 0.293379035858093,
     "tanh": 0.394294490397841,
 }

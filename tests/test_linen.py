@@ -19,6 +19,10 @@ CALLS = [
     "PReLU(channels=4, init=0.5)",
     "ELU()",
     "ELU(alpha=0.5)",
+    "ReLU6()",
+    "CELU(alpha=0.5)",
+    "SELU()",
+    "SiLU()",
     "Sigmoid()",
     "Tanh()",
 ]

@@ -21,6 +21,11 @@ BY_ARGUMENTS = {
     "PReLU(channels=4, init=0.75)": lambda x: rx.prelu(x, 0.75),
     "ELU()": lambda x: rx.elu(x, 1.0),
     "ELU(0.5)": lambda x: rx.elu(x, 0.5),
+    "ReLU6()": lambda x: rx.relu6(x),
+    "CELU()": lambda x: rx.celu(x, 1.0),
+    "CELU(0.5)": lambda x: rx.celu(x, 0.5),
+    "SELU()": lambda x: rx.selu(x),
+    "SiLU()": lambda x: rx.silu(x),
     "Sigmoid()": lambda x: rx.sigmoid(x),
     "Tanh()": lambda x: rx.tanh(x),
 }

@@ -42,6 +42,36 @@ def _relu_bwd(active, g):
 relu.defvjp(_relu_fwd, _relu_bwd)
 
 
+@rectifier
+def relu6(x: ArrayLike, /) -> jax.Array:
+    r"""Rectified linear unit that saturates at 6.
+
+    .. math:: f(x) = \min(\max(0, x), 6), \qquad f'(x) = 1[0 < x < 6]
+
+    Args:
+        x: array of any shape; integers become floats.
+
+    Returns:
+        Array of the shape of ``x``. NaN stays NaN, with slope 0, and so are the slopes at 0 and 6, as in
+        :func:`jax.nn.relu6`.
+
+    Cost: keeps 1 bit per element for the backward pass.
+
+    Reference: Krizhevsky, `2010 <https://www.cs.utoronto.ca/~kriz/conv-cifar10-aug2010.pdf>`_.
+
+    >>> relu6(jnp.array([-1.0, 2.0, 7.0])).tolist(), jax.grad(relu6)(2.0).item()
+    ([0.0, 2.0, 6.0], 1.0)
+    """
+    return narrow(jnp.clip(widen(x), 0, 6), like=x)
+
+
+def _relu6_fwd(x):
+    return relu6(x), pack_bits(jnp.greater(x, 0) & jnp.less(x, 6))
+
+
+relu6.defvjp(_relu6_fwd, _relu_bwd)
+
+
 def _leaky(x: ArrayLike, slope: ArrayLike) -> jax.Array:
     wide = widen(x)
     return narrow(jnp.where(wide >= 0, wide, align(slope, wide) * wide), like=x)

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from ._exponential import elu
-from ._piecewise_linear import leaky_relu, prelu, relu
+from ._exponential import celu, elu, selu
+from ._piecewise_linear import leaky_relu, prelu, relu, relu6
 from ._saturating import sigmoid, tanh
+from ._self_gated import silu
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ _ROWS = (
         residual="bits",
     ),
     Activation(
+        name="relu6",
+        fun=relu6,
+        plain=lambda x: jnp.where(x > 0, jnp.where(x < 6, x, 6), 0 * x),
+        formula="min(max(0, x), 6)",
+        reference="Krizhevsky 2010",
+        kinks=(0.0, 6.0),
+        kink_slopes=(0.0, 0.0),
+        residual="bits",
+    ),
+    Activation(
         name="leaky_relu",
         fun=leaky_relu,
         plain=lambda x, negative_slope=0.01: jnp.where(x >= 0, x, negative_slope * x),
@@ -92,6 +103,34 @@ _ROWS = (
         kinks=(0.0,),
         kink_slopes=(1.0,),
         residual="output",
+    ),
+    Activation(
+        name="celu",
+        fun=celu,
+        plain=lambda x, alpha=1.0: jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0) / alpha)),
+        formula="x if x > 0 else alpha * (exp(x / alpha) - 1)",
+        reference="Barron 2017, arXiv 1704.07483",
+        residual="output",
+    ),
+    Activation(
+        name="selu",
+        fun=selu,
+        plain=lambda x: 1.0507009873554805 * jnp.where(x > 0, x, 1.6732632423543772 * jnp.expm1(jnp.minimum(x, 0))),
+        formula="1.0507 * (x if x > 0 else 1.6733 * (exp(x) - 1))",
+        reference="Klambauer et al. 2017, arXiv 1706.02515",
+        kinks=(0.0,),
+        kink_slopes=(1.7580993408473769,),
+        residual="output",
+        steepest=1.7580993408473769,
+    ),
+    Activation(
+        name="silu",
+        fun=silu,
+        plain=lambda x: x / (1 + jnp.exp(-x)),
+        formula="x / (1 + exp(-x))",
+        reference="Elfwing et al. 2018, arXiv 1702.03118",
+        monotone=False,
+        steepest=1.0998393,
     ),
     Activation(
         name="sigmoid",

@@ -15,8 +15,8 @@ from . import _jaxpr as jx
 
 #: Calls that jax.nn and Flax make by a name of their own, and the kind they are.
 _NAMED = {name: name for name in ACTIVATIONS} | {
-    **{name: name for name in ("celu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "log_sigmoid")},
-    **{name: name for name in ("mish", "relu6", "selu", "silu", "soft_sign", "softplus", "sparse_plus")},
+    **{name: name for name in ("hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "log_sigmoid")},
+    **{name: name for name in ("mish", "soft_sign", "softplus", "sparse_plus")},
     **{name: name for name in ("sparse_sigmoid", "squareplus")},
     "swish": "silu",
 }

@@ -9,13 +9,18 @@ import pytest
 import relujax as rx
 
 LAYERS, BATCH, WIDTH = 16, 1024, 128
-TWINS = {fun.__name__: fun for fun in (rx.relu, rx.leaky_relu, rx.elu, rx.sigmoid, rx.tanh)}
+FUNCTIONS = (rx.relu, rx.relu6, rx.leaky_relu, rx.elu, rx.celu, rx.selu, rx.silu, rx.sigmoid, rx.tanh)
+TWINS = {fun.__name__: fun for fun in FUNCTIONS}
 # Matmuls alone keep 4.56 in a scan and 4.25 unrolled. Limits in a scan, unrolled, and in a scan whose body applies
 # the activation before the matmul, where an output that is also the next layer's input costs nothing more.
 LIMITS = {
     "relu": (4.95, 4.55, 5.2),
+    "relu6": (4.95, 4.55, 5.2),
     "leaky_relu": (4.95, 4.55, 4.95),
     "elu": (8.8, 4.55, 4.8),
+    "celu": (8.8, 4.55, 4.8),
+    "selu": (8.8, 4.55, 4.8),
+    "silu": (8.9, 8.3, 9.05),
     "sigmoid": (8.8, 4.55, 4.8),
     "tanh": (8.8, 4.55, 4.8),
 }

@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ from float_grids import by_row, by_row64
 import relujax as rx
 
 ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+README = Path(__file__).parents[2] / "README.md"
 GRID = np.linspace(-12, 12, 24_001, dtype=np.float32)
 
 
@@ -87,3 +90,8 @@ def test_an_unknown_hyperparameter_is_named_with_the_known_ones():
         rx.activation("leaky_relu", slope=0.2)
     with pytest.raises(TypeError, match="relu got the hyperparameter 'alpha': expected none"):
         rx.activation("relu", alpha=1.0)
+
+
+def test_the_readme_lists_the_family_as_the_registry_has_it():
+    listed = re.findall(r"^\| `rx\.(\w+)` \| (.+?) \| .+ \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed == [(row.name, row.formula) for row in rx.ACTIVATIONS.values()]

@@ -20,6 +20,8 @@ HYPERPARAMETERS = pytest.mark.parametrize(
 # Autodiff of these cancels in the tail, in float64 too: 1 - y**2 of tanh, expm1(x) + 1 of elu.
 CLOSED_FORMS = {
     "elu": lambda x: np.exp(np.minimum(x, 0)),
+    "celu": lambda x: np.exp(np.minimum(x, 0)),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, 1, 1.6732632423543772 * np.exp(np.minimum(x, 0))),
     "tanh": lambda x: 1 / np.cosh(x) ** 2,
 }
 
@@ -83,7 +85,8 @@ def test_kinks_have_the_declared_slopes(dtype):
     }
     got = by_row(lambda row, kinks: slope(row, kinks[row.name]), kinks)
     for name, row in rx.ACTIVATIONS.items():
-        np.testing.assert_array_equal(got[name].astype(np.float64), [*row.kink_slopes] * 2, err_msg=name)
+        want = np.array([*row.kink_slopes] * 2, dtype)
+        np.testing.assert_array_equal(got[name].astype(np.float64), want.astype(np.float64), err_msg=name)
 
 
 def test_kinks_and_slopes_of_jax_nn():

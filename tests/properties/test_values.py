@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import FLOATS, HALVES, by_row, by_row64, grid, ulps
+from float_grids import FLOATS, FLUSHED, HALVES, by_row, by_row64, grid, ulps
 
 import relujax as rx
 
@@ -52,7 +52,9 @@ def twins():
 @ROWS
 def test_every_half_precision_value_is_the_float64_value_rounded_once(row, dtype):
     x = grid(dtype)
-    distance = ulps(*(of[row.name] for of in values(dtype)), dtype)
+    got, want = (of[row.name] for of in values(dtype))
+    flushed = (np.abs(x.astype(np.float64)) < FLUSHED) & (got == 0)  # the input was, before anything was computed
+    distance = np.where(flushed, 0, ulps(got, want, dtype))
     assert np.all(distance <= 1), (x[~(distance <= 1)], distance[~(distance <= 1)])
     # Rounded once from float32: arithmetic in half precision misses the nearest value far more often than this.
     assert np.mean(distance == 1) < 1e-3
@@ -85,4 +87,5 @@ def test_nan_propagates(row, dtype):
 @pytest.mark.parametrize("dtype", FLOATS)
 @ROWS
 def test_infinities_give_the_limit(row, dtype):
-    np.testing.assert_array_equal(special_values(dtype)[row.name][2:].astype(np.float64), limits()[row.name])
+    want = limits()[row.name].astype(dtype)
+    np.testing.assert_array_equal(special_values(dtype)[row.name][2:].astype(np.float64), want.astype(np.float64))
