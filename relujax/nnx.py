@@ -91,7 +91,7 @@ class ELU(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply it elementwise."""
-        # The default stays unpassed: then the rule knows it, and keeps the output instead of the input.
+        # The default stays unpassed: then the rule knows it, and keeps the output instead of the input; CELU's too.
         return functions.elu(x) if self.alpha == 1.0 else functions.elu(x, self.alpha)
 
 

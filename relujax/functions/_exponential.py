@@ -1,17 +1,32 @@
 """Rectifiers whose negative side is an exponential."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._precision import align, is_half, narrow, widen
-from ..gradients import rectifier
+from ..gradients import Rectifier, rectifier
+from ._rules import output_rule
 
 # The pair that makes mean 0 and variance 1 the fixed point of a wide layer (Klambauer et al. 2017).
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_LIMIT = _SELU_SCALE * _SELU_ALPHA  # minus the value at minus infinity
+
+
+def _fwd_with_alpha(fun: Rectifier, tells: Callable[[float], bool]) -> Callable:
+    """Keeps the output where it tells the slope, which takes an ``alpha`` that is known to be right for that."""
+
+    def fwd(x, alpha):
+        y = fun(x.value, alpha.value)
+        scale = align(alpha.value, widen(x.value))
+        known = isinstance(alpha.value, (int, float)) and tells(alpha.value)
+        return y, (y, None, scale) if known and not is_half(x.value) else (None, x.value, scale)
+
+    return fwd
 
 
 @rectifier
@@ -42,13 +57,6 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     return narrow(jnp.where(wide > 0, wide, align(alpha, wide) * jnp.expm1(negative)), like=x)
 
 
-def _elu_fwd(x, alpha):
-    y = elu(x.value, alpha.value)
-    scale = align(alpha.value, widen(x.value))
-    known = isinstance(alpha.value, (int, float)) and alpha.value >= 0
-    return y, (y, None, scale) if known and not is_half(x.value) else (None, x.value, scale)
-
-
 def _elu_bwd(residual, g):
     y, x, alpha = residual
     if x is None:
@@ -59,7 +67,7 @@ def _elu_bwd(residual, g):
     return slope * g, jnp.where(x > 0, 0, jnp.expm1(negative)) * g
 
 
-elu.defvjp(_elu_fwd, _elu_bwd, symbolic_zeros=True)
+elu.defvjp(_fwd_with_alpha(elu, tells=lambda alpha: alpha >= 0), _elu_bwd, symbolic_zeros=True)
 
 
 @rectifier
@@ -88,13 +96,6 @@ def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     return narrow(jnp.where(wide > 0, wide, alpha * jnp.expm1(jnp.minimum(wide, 0) / alpha)), like=x)
 
 
-def _celu_fwd(x, alpha):
-    y = celu(x.value, alpha.value)
-    scale = align(alpha.value, widen(x.value))
-    known = isinstance(alpha.value, (int, float)) and alpha.value > 0
-    return y, (y, None, scale) if known and not is_half(x.value) else (None, x.value, scale)
-
-
 def _celu_bwd(residual, g):
     y, x, alpha = residual
     if x is None:
@@ -106,7 +107,7 @@ def _celu_bwd(residual, g):
     return jnp.where(x > 0, 1, jnp.exp(ratio)) * g, jnp.where(x > 0, 0, jnp.expm1(ratio) - falling) * g
 
 
-celu.defvjp(_celu_fwd, _celu_bwd, symbolic_zeros=True)
+celu.defvjp(_fwd_with_alpha(celu, tells=lambda alpha: alpha > 0), _celu_bwd, symbolic_zeros=True)
 
 
 @rectifier
@@ -131,22 +132,15 @@ def selu(x: ArrayLike, /) -> jax.Array:
     ([-1.1113, 0.0, 2.1014], 1.0507)
     """
     wide = widen(x)
-    below = (_SELU_SCALE * _SELU_ALPHA) * jnp.expm1(jnp.minimum(wide, 0))
+    below = _SELU_LIMIT * jnp.expm1(jnp.minimum(wide, 0))
     return narrow(jnp.where(wide > 0, _SELU_SCALE * wide, below), like=x)
 
 
-def _selu_fwd(x):
-    y = selu(x)
-    return y, (None, x) if is_half(x) else (y, None)
-
-
-def _selu_bwd(residual, g):
-    y, x = residual
-    if x is None:
-        return (jnp.where(y > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA) * g,)
-    x = widen(x)
-    below = jnp.exp(jnp.minimum(x, 0) + math.log(_SELU_SCALE * _SELU_ALPHA))  # the product outlives exp alone
-    return (jnp.where(x > 0, _SELU_SCALE, below) * g,)
-
-
-selu.defvjp(_selu_fwd, _selu_bwd)
+selu.defvjp(
+    *output_rule(
+        selu,
+        of_output=lambda y: jnp.where(y > 0, _SELU_SCALE, y + _SELU_LIMIT),
+        # As one exponential: the product reaches further down than exp alone.
+        of_input=lambda x: jnp.where(x > 0, _SELU_SCALE, jnp.exp(jnp.minimum(x, 0) + math.log(_SELU_LIMIT))),
+    )
+)

@@ -1,13 +1,12 @@
 """The classics that saturate on both sides: their slope follows from their output, and dies in their tails."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._precision import is_half, narrow, widen
-from ..gradients import Rectifier, rectifier
+from .._precision import narrow, widen
+from ..gradients import rectifier
+from ._rules import output_rule
 
 
 @rectifier
@@ -55,20 +54,6 @@ def tanh(x: ArrayLike, /) -> jax.Array:
     return narrow(jnp.tanh(widen(x)), like=x)
 
 
-def _output_rule(fun: Rectifier, of_output: Callable, of_input: Callable):
-    """The rule of a function whose slope follows from its output, where that output is not rounded too coarsely."""
-
-    def fwd(x):
-        y = fun(x)
-        return y, (None, x) if is_half(x) else (y, None)
-
-    def bwd(residual, g):
-        y, x = residual
-        return ((of_input(widen(x)) if y is None else of_output(y)) * g,)
-
-    return fwd, bwd
-
-
 def _sigmoid_slope(x: jax.Array) -> jax.Array:
     """Without the cancellation of f(1 - f), which has no digits left in the right tail."""
     tail = jnp.exp(-jnp.abs(x))
@@ -81,5 +66,5 @@ def _tanh_slope(x: jax.Array) -> jax.Array:
     return (2 * tail / (1 + tail * tail)) ** 2
 
 
-sigmoid.defvjp(*_output_rule(sigmoid, of_output=lambda y: y * (1 - y), of_input=_sigmoid_slope))
-tanh.defvjp(*_output_rule(tanh, of_output=lambda y: (1 - y) * (1 + y), of_input=_tanh_slope))
+sigmoid.defvjp(*output_rule(sigmoid, of_output=lambda y: y * (1 - y), of_input=_sigmoid_slope))
+tanh.defvjp(*output_rule(tanh, of_output=lambda y: (1 - y) * (1 + y), of_input=_tanh_slope))

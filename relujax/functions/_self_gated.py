@@ -7,8 +7,7 @@ from jax.typing import ArrayLike
 from .._precision import narrow, widen
 from ..gradients import rectifier
 
-# Below this the sigmoid is its exponential to float32's last digit, and is taken in two halves: the whole underflows
-# before the product with x does.
+# Below this exp(x) is taken in two halves: the whole of it underflows before its product with x does.
 _TAIL = -18.0
 
 
