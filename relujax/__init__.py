@@ -4,22 +4,14 @@ import importlib
 from typing import Any
 
 from . import init as init, theory as theory
-from .functions import (
-    ACTIVATIONS as ACTIVATIONS,
-    Activation as Activation,
-    activation as activation,
-    celu as celu,
-    elu as elu,
-    leaky_relu as leaky_relu,
-    prelu as prelu,
-    relu as relu,
-    relu6 as relu6,
-    selu as selu,
-    sigmoid as sigmoid,
-    silu as silu,
-    tanh as tanh,
+from .functions import *
+from .gradients import (
+    FewBitTable as FewBitTable,
+    few_bit as few_bit,
+    few_bit_table as few_bit_table,
+    rectifier as rectifier,
+    residual_bytes as residual_bytes,
 )
-from .gradients import rectifier as rectifier, residual_bytes as residual_bytes
 from .health import (
     Alarm as Alarm,
     Summary as Summary,
@@ -39,7 +31,8 @@ from .spectra import layer_spectra as layer_spectra, spectrum as spectrum
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("nnx", "linen"):  # read when asked for: they need the flax extra
+    # Read when asked for: these need the flax extra, and torch is a name that a star import must not take.
+    if name in ("nnx", "linen", "torch"):
         return importlib.import_module(f"relujax.{name}")
     if name == "__version__":  # likewise: importlib.metadata takes longer to import than relujax
         from importlib.metadata import version

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__
-from .functions import ACTIVATIONS
+from .functions import STACKABLE
 
 _DEFAULT_ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 _EXAMPLES = """examples:
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--activation",
         action="append",
         metavar="NAME",
-        help=f"repeatable: {', '.join(ACTIVATIONS)} (by default {', '.join(_DEFAULT_ACTIVATIONS)})",
+        help=f"repeatable: {', '.join(STACKABLE)} (by default {', '.join(_DEFAULT_ACTIVATIONS)})",
     )
     add("--depth", type=int, metavar="N", help="hidden layers (20)")
     add("--width", type=int, metavar="N", help="units per hidden layer (64)")

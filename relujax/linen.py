@@ -1,4 +1,4 @@
-"""Flax Linen twins of :mod:`relujax.nnx`, made by Flax's own bridge; they take the same arguments.
+"""Flax Linen twins of :mod:`relujax.nnx`, made by Flax's own bridge; they have the same names and arguments.
 
 >>> import jax, jax.numpy as jnp
 >>> module = PReLU(channels=2)
@@ -8,20 +8,17 @@
 """
 
 import functools
+from typing import Any
 
 from flax.nnx import bridge
 
-from . import nnx as _nnx
+from .nnx import MODULES
 
-_twin = functools.partial(functools.partial, bridge.to_linen, skip_rng=True)
+globals().update(
+    {module.__name__: functools.partial(bridge.to_linen, module, skip_rng=True) for module in MODULES.values()}
+)
 
-ReLU = _twin(_nnx.ReLU)
-ReLU6 = _twin(_nnx.ReLU6)
-LeakyReLU = _twin(_nnx.LeakyReLU)
-PReLU = _twin(_nnx.PReLU)
-ELU = _twin(_nnx.ELU)
-CELU = _twin(_nnx.CELU)
-SELU = _twin(_nnx.SELU)
-SiLU = _twin(_nnx.SiLU)
-Sigmoid = _twin(_nnx.Sigmoid)
-Tanh = _twin(_nnx.Tanh)
+
+def __getattr__(name: str) -> Any:  # for type checkers, which cannot see what is made from the registry
+    names = ", ".join(module.__name__ for module in MODULES.values())
+    raise AttributeError(f"module 'relujax.linen' has no attribute {name!r}: expected one of {names}")

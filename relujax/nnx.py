@@ -1,178 +1,98 @@
-"""Flax NNX modules of the family; importing this needs the ``flax`` extra."""
+"""Flax NNX modules of the family, made from the registry; importing this needs the ``flax`` extra.
 
-from collections.abc import Callable, Mapping
+Each takes the hyperparameters of its function, with the same names and defaults. Those that the registry calls learnt
+become parameters: one shared number, or with ``channels=`` one per channel of the last axis.
+
+>>> module = PReLU(slope=0.5, channels=2)
+>>> module(jnp.array([[-1.0, 2.0]])).tolist(), module.slope[...].shape
+([[-0.5, 2.0]], (2,))
+"""
+
+import inspect
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.nnx import initializers
 
-from . import functions
+from .functions import ACTIVATIONS, Activation
 
 
-class ReLU(nnx.Module):
-    """:func:`relujax.relu` as a module.
+class ActivationModule(nnx.Module):
+    """What the modules share: hyperparameters are bound as a call of the function binds them.
 
-    >>> ReLU()(jnp.array([-1.0, 2.0])).tolist()
-    [0.0, 2.0]
+    >>> isinstance(ReLU(), ActivationModule), LeakyReLU(0.5)(jnp.array([-1.0])).tolist()
+    (True, [-0.5])
     """
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.relu(x)
+    #: The row of the registry that the module is made from.
+    row: ClassVar[Activation]
 
-
-class ReLU6(nnx.Module):
-    """:func:`relujax.relu6` as a module.
-
-    >>> ReLU6()(jnp.array([-1.0, 7.0])).tolist()
-    [0.0, 6.0]
-    """
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.relu6(x)
-
-
-class LeakyReLU(nnx.Module):
-    """:func:`relujax.leaky_relu` as a module.
-
-    Args:
-        negative_slope: slope where the input is negative.
-
-    >>> LeakyReLU(0.5)(jnp.array([-1.0, 2.0])).tolist()
-    [-0.5, 2.0]
-    """
-
-    def __init__(self, negative_slope: float = 0.01):
-        self.negative_slope = negative_slope
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.leaky_relu(x, self.negative_slope)
-
-
-class PReLU(nnx.Module):
-    """:func:`relujax.prelu` with its slope as a parameter.
-
-    Args:
-        channels: how many slopes: 1 shares one over all channels, else the length of the last axis.
-        init: initial slope (0.25 in He et al. 2015).
-        param_dtype: dtype of the slope.
-
-    >>> PReLU(channels=2)(jnp.array([[-1.0, 2.0]])).tolist()
-    [[-0.25, 2.0]]
-    """
-
-    def __init__(self, channels: int = 1, init: float = 0.25, param_dtype: Any = jnp.float32):
+    def __init__(self, *args: Any, **kwargs: Any):
+        bound = inspect.signature(type(self)).bind(*args, **kwargs)
+        bound.apply_defaults()
+        values = bound.arguments
+        channels, dtype = values.pop("channels", 1), values.pop("param_dtype", None)
         if channels < 1:
             raise ValueError(f"got channels={channels}: expected 1 (shared) or the length of the last axis")
-        self.slope = nnx.Param(initializers.constant(init)(jax.random.key(0), (channels,), param_dtype))
+        for name, value in values.items():
+            if name in self.row.learnt:
+                value = nnx.Param(jnp.full((channels,), value, dtype))
+            setattr(self, name, value)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.prelu(x, self.slope[...])
+        """Apply it to ``x``."""
+        given = {}
+        for name, parameter in list(inspect.signature(self.row.fun).parameters.items())[1:]:
+            value = getattr(self, name)
+            if name in self.row.learnt:
+                given[name] = value[...]
+            # A default stays unpassed: then the rule knows it, and may keep the output instead of the input.
+            elif value != parameter.default:
+                given[name] = value
+        return self.row.fun(x, **given)
 
 
-class ELU(nnx.Module):
-    """:func:`relujax.elu` as a module.
+def _signature(row: Activation) -> inspect.Signature:
+    parameters = [
+        p.replace(kind=p.POSITIONAL_OR_KEYWORD, default=row.learnt.get(name, p.default))
+        for name, p in list(inspect.signature(row.fun).parameters.items())[1:]
+    ]
+    if row.learnt:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter("channels", keyword, default=1, annotation=int))
+        parameters.append(inspect.Parameter("param_dtype", keyword, default=jnp.float32, annotation=Any))
+    return inspect.Signature(parameters)
+
+
+def _module(row: Activation) -> type[ActivationModule]:
+    signature = _signature(row)
+    needed = ", ".join(f"{name}={row.example[name]}" for name in row.needs)
+    arguments = f"{', '.join(signature.parameters) or 'none'}: as of the function."
+    if row.learnt:
+        arguments += f" Learnt, and here with initial values: {', '.join(row.learnt)}."
+    about = f""":func:`relujax.{row.name}` as a module.
 
     Args:
-        alpha: minus the limit at minus infinity.
+        {arguments}
 
-    >>> ELU()(jnp.array([-1.0, 2.0])).tolist()
-    [-0.6321, 2.0]
+    >>> {row.module}({needed})(jnp.array([[-1.0, 2.0]])).shape
+    (1, 2)
     """
-
-    def __init__(self, alpha: float = 1.0):
-        self.alpha = alpha
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        # The default stays unpassed: then the rule knows it, and keeps the output instead of the input; CELU's too.
-        return functions.elu(x) if self.alpha == 1.0 else functions.elu(x, self.alpha)
-
-
-class CELU(nnx.Module):
-    """:func:`relujax.celu` as a module.
-
-    Args:
-        alpha: minus the limit at minus infinity.
-
-    >>> CELU()(jnp.array([-1.0, 2.0])).tolist()
-    [-0.6321, 2.0]
-    """
-
-    def __init__(self, alpha: float = 1.0):
-        self.alpha = alpha
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.celu(x) if self.alpha == 1.0 else functions.celu(x, self.alpha)
-
-
-class SELU(nnx.Module):
-    """:func:`relujax.selu` as a module.
-
-    >>> SELU()(jnp.array([-1.0, 2.0])).tolist()
-    [-1.1113, 2.1014]
-    """
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.selu(x)
-
-
-class SiLU(nnx.Module):
-    """:func:`relujax.silu` as a module.
-
-    >>> SiLU()(jnp.array([-1.0, 2.0])).tolist()
-    [-0.2689, 1.7616]
-    """
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.silu(x)
-
-
-class Sigmoid(nnx.Module):
-    """:func:`relujax.sigmoid` as a module.
-
-    >>> Sigmoid()(jnp.array([0.0])).tolist()
-    [0.5]
-    """
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.sigmoid(x)
-
-
-class Tanh(nnx.Module):
-    """:func:`relujax.tanh` as a module.
-
-    >>> Tanh()(jnp.array([0.5])).tolist()
-    [0.4621]
-    """
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Apply it elementwise."""
-        return functions.tanh(x)
+    members = {"__doc__": about, "__module__": __name__, "__signature__": signature, "row": row}
+    return type(row.module, (ActivationModule,), members)
 
 
 #: The module of each activation of the registry.
-MODULES: Mapping[str, Callable[..., nnx.Module]] = MappingProxyType(
-    {
-        "relu": ReLU,
-        "relu6": ReLU6,
-        "leaky_relu": LeakyReLU,
-        "prelu": PReLU,
-        "elu": ELU,
-        "celu": CELU,
-        "selu": SELU,
-        "silu": SiLU,
-        "sigmoid": Sigmoid,
-        "tanh": Tanh,
-    }
-)
+MODULES: Mapping[str, type[ActivationModule]] = MappingProxyType({n: _module(row) for n, row in ACTIVATIONS.items()})
+globals().update({module.__name__: module for module in MODULES.values()})
+
+
+def __getattr__(name: str) -> Any:  # for type checkers, which cannot see what is made from the registry
+    raise AttributeError(f"module 'relujax.nnx' has no attribute {name!r}: expected one of {', '.join(_names())}")
+
+
+def _names() -> list[str]:
+    return [module.__name__ for module in MODULES.values()]

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from . import nnx as modules
-from .functions import ACTIVATIONS, activation
+from .functions import ACTIVATIONS, STACKABLE, activation
 from .init import gain_normal
 from .probes import stable_norm
 from .report import Diagnosis, History, Run, diagnose
@@ -83,6 +83,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         activation(self.activation)
+        _one_of("activation of a stack", self.activation, STACKABLE)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("init", self.init, ("auto", *INITIALIZERS))
         for name in ("depth", "width", "steps"):

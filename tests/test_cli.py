@@ -371,7 +371,7 @@ def test_help_of_diagnose_names_every_choice(capsys):
     with pytest.raises(SystemExit, match="0"):
         run("--help")
     printed = capsys.readouterr().out
-    for name in (*rx.ACTIVATIONS, *study.OPTIMIZERS, *study.INITIALIZERS, "exit codes"):
+    for name in (*rx.STACKABLE, *study.OPTIMIZERS, *study.INITIALIZERS, "exit codes"):
         assert name in printed, name
 
 

@@ -19,6 +19,7 @@ LAYERS = {
     "functions": 2,
     "probes": 3,
     "theory": 3,
+    "torch": 3,
     "spectra": 4,
     "health": 4,
     "report": 5,
@@ -30,7 +31,7 @@ LAYERS = {
 }
 SOURCES = sorted(ROOT.rglob("*.py"))
 PUBLIC = ["relujax", *(f"relujax.{name}" for name in LAYERS if not name.startswith("_"))]
-OPTIONAL = {"flax", "optax", "matplotlib", "plotly", "rich", "sklearn", "orbax", "chex"}
+OPTIONAL = {"flax", "optax", "matplotlib", "plotly", "rich", "sklearn", "orbax", "chex", "torch"}
 #: What each part may import beside jax, numpy, scipy and the standard library.
 EXTRAS = {
     "nnx": {"flax"},
@@ -147,7 +148,7 @@ def test_every_public_name_has_a_docstring(module):
 
 VERBS = [
     (name, value)
-    for owner in (rx, rx.theory, rx.init, rx.nnx)
+    for owner in (rx, rx.theory, rx.init, rx.torch, rx.nnx)
     for name, value in public_names(owner)
     # Records are made by the verbs, and their docstrings list their attributes.
     if callable(value) and not hasattr(value, "__dataclass_fields__")

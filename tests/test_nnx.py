@@ -1,7 +1,5 @@
 """Flax NNX modules: each is its function, and a learnt slope learns."""
 
-import inspect
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,22 +10,23 @@ import relujax as rx
 from relujax.nnx import MODULES
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+PLAIN = [row for row in rx.ACTIVATIONS.values() if row.elementwise]
 BY_ARGUMENTS = {
     "ReLU()": lambda x: rx.relu(x),
     "LeakyReLU()": lambda x: rx.leaky_relu(x, 0.01),
     "LeakyReLU(0.3)": lambda x: rx.leaky_relu(x, 0.3),
     "PReLU()": lambda x: rx.prelu(x, 0.25),
-    "PReLU(init=-0.5)": lambda x: rx.prelu(x, -0.5),
-    "PReLU(channels=4, init=0.75)": lambda x: rx.prelu(x, 0.75),
+    "PReLU(slope=-0.5)": lambda x: rx.prelu(x, -0.5),
+    "PReLU(0.75, channels=4)": lambda x: rx.prelu(x, 0.75),
     "ELU()": lambda x: rx.elu(x, 1.0),
     "ELU(0.5)": lambda x: rx.elu(x, 0.5),
-    "ReLU6()": lambda x: rx.relu6(x),
-    "CELU()": lambda x: rx.celu(x, 1.0),
+    "ReLUN(2.0)": lambda x: rx.relu_n(x, 2.0),
+    "Threshold(0.5, value=-1.0)": lambda x: rx.threshold(x, 0.5, -1.0),
+    "HardTanh(max=0.5)": lambda x: rx.hard_tanh(x, -1.0, 0.5),
+    "GELU(approximate=False)": lambda x: rx.gelu(x, approximate=False),
+    "Swish(beta=2.0)": lambda x: rx.swish(x, 2.0),
+    "SReLU(1.0, 0.5, -1.0, 0.1, channels=4)": lambda x: rx.srelu(x, 1.0, 0.5, -1.0, 0.1),
     "CELU(0.5)": lambda x: rx.celu(x, 0.5),
-    "SELU()": lambda x: rx.selu(x),
-    "SiLU()": lambda x: rx.silu(x),
-    "Sigmoid()": lambda x: rx.sigmoid(x),
-    "Tanh()": lambda x: rx.tanh(x),
 }
 
 
@@ -44,16 +43,38 @@ def test_a_module_is_its_function(call):
     np.testing.assert_allclose(found[1], want[1], rtol=1e-6)
 
 
-def test_every_activation_has_its_module_and_every_module_is_listed():
+def test_every_activation_has_its_module_by_its_name():
     assert MODULES.keys() == rx.ACTIVATIONS.keys()
-    defined = {m for _, m in inspect.getmembers(rx.nnx, inspect.isclass) if m.__module__ == "relujax.nnx"}
-    assert set(MODULES.values()) == defined
+    for name, module in MODULES.items():
+        assert getattr(rx.nnx, rx.ACTIVATIONS[name].module) is module
+        assert module.__module__ == "relujax.nnx"
 
 
-@pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
-def test_the_default_module_is_the_registry_s_example(row):
-    np.testing.assert_allclose(MODULES[row.name]()(X), row.fun(X, **row.example), rtol=1e-6)
-    assert len(parameters(MODULES[row.name]())) == (row.name == "prelu")
+def complete(row):
+    """A module with the arguments that it cannot do without."""
+    return MODULES[row.name](**{name: row.example[name] for name in row.needs})
+
+
+@pytest.mark.parametrize("row", PLAIN, ids=lambda row: row.name)
+def test_a_module_is_its_function_and_learns_what_the_registry_says(row):
+    given = {name: row.example[name] for name in row.needs} | dict(row.learnt)
+    module = complete(row)
+    np.testing.assert_allclose(module(X), row.fun(X, **given), rtol=1e-6)
+    state = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    assert {name: value.tolist() for name, value in state.items()} == {
+        name: pytest.approx([value]) for name, value in row.learnt.items()
+    }
+    if row.learnt and row.forward_mode:
+        grads = nnx.to_pure_dict(nnx.grad(lambda module: jnp.sum(module(X) ** 2))(module))
+        want = jax.grad(lambda given: jnp.sum(row.fun(X, **given) ** 2))(given)
+        for name, grad in grads.items():
+            np.testing.assert_allclose(grad, [want[name]], rtol=1e-4, err_msg=name)
+
+
+def test_an_unknown_module_lists_the_known_ones():
+    for modules in (rx.nnx, rx.linen):
+        with pytest.raises(AttributeError, match=r"no attribute 'RELU': expected one of ReLU, .*"):
+            modules.RELU  # noqa: B018
 
 
 def test_prelu_s_gradient_is_the_sum_of_what_is_negative():
@@ -114,8 +135,8 @@ def test_an_elu_with_the_default_keeps_its_output(alpha, kept):
 def test_the_probe_finds_modules_by_their_activation():
     class Net(nnx.Module):
         def __init__(self, rngs):
-            self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs) for _ in MODULES])
-            self.activations = nnx.List([module() for module in MODULES.values()])
+            self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs) for _ in PLAIN])
+            self.activations = nnx.List([complete(row) for row in PLAIN])
 
         def __call__(self, x):
             for layer, activation in zip(self.layers, self.activations, strict=True):
@@ -124,5 +145,5 @@ def test_the_probe_finds_modules_by_their_activation():
 
     graphdef, params = nnx.split(Net(nnx.Rngs(0)))
     found = rx.sites(lambda params, x: nnx.merge(graphdef, params)(x), params, X)
-    assert [site.kind for site in found] == list(MODULES)
-    assert [site.name for site in found] == [f"layers/{i}/{name}" for i, name in enumerate(MODULES)]
+    assert [site.kind for site in found] == [row.name for row in PLAIN]
+    assert [site.name for site in found] == [f"layers/{i}/{name}" for i, name in enumerate(row.name for row in PLAIN)]

@@ -176,7 +176,7 @@ def test_every_initializer_has_its_variance(name):
     assert orthogonal == (name == "orthogonal")
 
 
-@pytest.mark.parametrize("name", rx.ACTIVATIONS)
+@pytest.mark.parametrize("name", rx.STACKABLE)
 def test_a_stack_is_as_deep_and_wide_as_asked_for_with_its_activation(name):
     stack = Stack(Settings(name, depth=3, width=5), 8, 10, rngs=nnx.Rngs(0))
     kinds = [(site.kind, site.shape) for site in rx.sites(stack, few_digits().train[0])]

@@ -1,15 +1,14 @@
 """Rectifiers whose negative side is an exponential."""
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._precision import align, is_half, narrow, widen
-from ..gradients import Rectifier, rectifier
-from ._rules import output_rule
+from ._rules import keep_input, keep_output, widened
+
+__all__ = ["celu", "elu", "pelu", "selu", "xielu"]
 
 # The pair that makes mean 0 and variance 1 the fixed point of a wide layer (Klambauer et al. 2017).
 _SELU_ALPHA = 1.6732632423543772848170429916717
@@ -17,19 +16,7 @@ _SELU_SCALE = 1.0507009873554804934193349852946
 _SELU_LIMIT = _SELU_SCALE * _SELU_ALPHA  # minus the value at minus infinity
 
 
-def _fwd_with_alpha(fun: Rectifier, tells: Callable[[float], bool]) -> Callable:
-    """Keeps the output where it tells the slope, which takes an ``alpha`` that is known to be right for that."""
-
-    def fwd(x, alpha):
-        y = fun(x.value, alpha.value)
-        scale = align(alpha.value, widen(x.value))
-        known = isinstance(alpha.value, (int, float)) and tells(alpha.value)
-        return y, (y, None, scale) if known and not is_half(x.value) else (None, x.value, scale)
-
-    return fwd
-
-
-@rectifier
+@widened
 def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     r"""Exponential linear unit.
 
@@ -52,25 +39,19 @@ def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     >>> elu(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(elu)(-1.0).item()
     ([-0.6321, 0.0, 2.0], 0.3679)
     """
-    wide = widen(x)
-    negative = jnp.minimum(wide, 0)  # expm1 must not overflow on the side that is not taken
-    return narrow(jnp.where(wide > 0, wide, align(alpha, wide) * jnp.expm1(negative)), like=x)
+    # expm1 must not overflow on the side that is not taken.
+    return jnp.where(x > 0, x, alpha * jnp.expm1(jnp.minimum(x, 0)))
 
 
-def _elu_bwd(residual, g):
-    y, x, alpha = residual
-    if x is None:
-        return jnp.where(y > 0, g, (y + alpha) * g), None
-    x = widen(x)
-    negative = jnp.minimum(x, 0)
-    slope = jnp.where(x > 0, 1, alpha * jnp.exp(negative))
-    return slope * g, jnp.where(x > 0, 0, jnp.expm1(negative)) * g
+keep_output(
+    elu,
+    of_output=lambda y, alpha: jnp.where(y > 0, 1, y + alpha),
+    of_input=lambda x, alpha: jnp.where(x > 0, 1, alpha * jnp.exp(jnp.minimum(x, 0))),
+    tells=lambda alpha: alpha >= 0,
+)
 
 
-elu.defvjp(_fwd_with_alpha(elu, tells=lambda alpha: alpha >= 0), _elu_bwd, symbolic_zeros=True)
-
-
-@rectifier
+@widened
 def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     r"""Continuously differentiable exponential linear unit.
 
@@ -91,26 +72,23 @@ def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
     >>> celu(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(celu)(-1.0, 2.0).item()
     ([-0.6321, 0.0, 2.0], 0.6065)
     """
-    wide = widen(x)
-    alpha = align(alpha, wide)
-    return narrow(jnp.where(wide > 0, wide, alpha * jnp.expm1(jnp.minimum(wide, 0) / alpha)), like=x)
+    return jnp.where(x > 0, x, alpha * jnp.expm1(_below(x, alpha)))
 
 
-def _celu_bwd(residual, g):
-    y, x, alpha = residual
-    if x is None:
-        return jnp.where(y > 0, g, (y / alpha + 1) * g), None
-    x = widen(x)
-    ratio = jnp.minimum(x, 0) / alpha
-    # At -inf the second term of the gradient of alpha has the limit 0, which inf * 0 has not.
-    falling = jnp.where(jnp.isneginf(ratio), 0, ratio * jnp.exp(ratio))
-    return jnp.where(x > 0, 1, jnp.exp(ratio)) * g, jnp.where(x > 0, 0, jnp.expm1(ratio) - falling) * g
+def _below(x, alpha):
+    """The exponent, bounded: at minus infinity the gradient of ``alpha`` has a limit, which inf * 0 has not."""
+    return jnp.maximum(jnp.minimum(x, 0) / alpha, -1500)
 
 
-celu.defvjp(_fwd_with_alpha(celu, tells=lambda alpha: alpha > 0), _celu_bwd, symbolic_zeros=True)
+keep_output(
+    celu,
+    of_output=lambda y, alpha: jnp.where(y > 0, 1, y / alpha + 1),
+    of_input=lambda x, alpha: jnp.where(x > 0, 1, jnp.exp(_below(x, alpha))),
+    tells=lambda alpha: alpha > 0,
+)
 
 
-@rectifier
+@widened
 def selu(x: ArrayLike, /) -> jax.Array:
     r"""Scaled exponential linear unit, whose layers hold mean 0 and variance 1 by themselves.
 
@@ -131,16 +109,80 @@ def selu(x: ArrayLike, /) -> jax.Array:
     >>> selu(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(selu)(1.0).item()
     ([-1.1113, 0.0, 2.1014], 1.0507)
     """
-    wide = widen(x)
-    below = _SELU_LIMIT * jnp.expm1(jnp.minimum(wide, 0))
-    return narrow(jnp.where(wide > 0, _SELU_SCALE * wide, below), like=x)
+    return jnp.where(x > 0, _SELU_SCALE * x, _SELU_LIMIT * jnp.expm1(jnp.minimum(x, 0)))
 
 
-selu.defvjp(
-    *output_rule(
-        selu,
-        of_output=lambda y: jnp.where(y > 0, _SELU_SCALE, y + _SELU_LIMIT),
-        # As one exponential: the product reaches further down than exp alone.
-        of_input=lambda x: jnp.where(x > 0, _SELU_SCALE, jnp.exp(jnp.minimum(x, 0) + math.log(_SELU_LIMIT))),
-    )
+keep_output(
+    selu,
+    of_output=lambda y: jnp.where(y > 0, _SELU_SCALE, y + _SELU_LIMIT),
+    # As one exponential: the product reaches further down than exp alone.
+    of_input=lambda x: jnp.where(x > 0, _SELU_SCALE, jnp.exp(jnp.minimum(x, 0) + math.log(_SELU_LIMIT))),
+)
+
+
+@widened
+def pelu(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike) -> jax.Array:
+    r"""Parametric exponential linear unit: an :func:`elu` whose height and width are learnt.
+
+    .. math:: f(x) = \frac{\alpha}{\beta} x \text{ if } x \ge 0 \text{ else } \alpha (e^{x/\beta} - 1), \qquad
+        f'(x) = \frac{\alpha}{\beta} \text{ or } \frac{\alpha}{\beta} e^{x/\beta}
+
+    Args:
+        x: array of any shape; integers become floats.
+        alpha: :math:`\alpha`, positive: a scalar or an array that broadcasts against the trailing axes of ``x``.
+        beta: :math:`\beta`, likewise.
+
+    Returns:
+        Array of the shape of ``x``; half precision is computed in float32 and rounded once.
+
+    Cost: keeps its input.
+
+    Reference: Trottier et al., `2017 <https://arxiv.org/abs/1605.09332>`_.
+
+    >>> pelu(jnp.array([-1.0, 2.0]), 1.0, 0.5).tolist(), jax.grad(pelu)(-1.0, 1.0, 0.5).item()
+    ([-0.8647, 4.0], 0.2707)
+    """
+    return jnp.where(x >= 0, alpha / beta * x, alpha * jnp.expm1(_below(x, beta)))
+
+
+keep_input(pelu, slope=lambda x, alpha, beta: alpha / beta * jnp.where(x >= 0, 1, jnp.exp(_below(x, beta))))
+
+
+@widened
+def xielu(x: ArrayLike, alpha_p: ArrayLike = 0.8, alpha_n: ArrayLike = 0.8, beta: ArrayLike = 0.5) -> jax.Array:
+    r"""Expanded integral of the exponential linear unit: its slope is linear above 0 and an ELU below.
+
+    .. math:: f(x) = \alpha_p x^2 + \beta x \text{ if } x > 0 \text{ else } \alpha_n (e^x - 1 - x) + \beta x, \qquad
+        f'(x) = 2 \alpha_p x + \beta \text{ or } \alpha_n (e^x - 1) + \beta
+
+    Args:
+        x: array of any shape; integers become floats.
+        alpha_p: :math:`\alpha_p`, the curvature above 0; like every further argument a scalar or an array that
+            broadcasts against the trailing axes of ``x``.
+        alpha_n: :math:`\alpha_n`, the curvature below.
+        beta: :math:`\beta`, the slope at 0.
+
+    Returns:
+        Array of the shape of ``x``; half precision is computed in float32 and rounded once. The formula as the paper
+        prints it; its code clamps the exponent at -1e-6, which makes a step of that height at 0.
+
+    Cost: keeps its input.
+
+    Reference: Huang and Schlag, `2024 <https://arxiv.org/abs/2411.13010>`_.
+
+    >>> xielu(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(xielu)(1.0).item()
+    ([-0.2057, 0.0, 4.2], 2.1)
+    """
+    below = jnp.minimum(x, 0)
+    # Two ways to add the three terms: the first does not underflow early, the second cancels less.
+    near = alpha_n * (jnp.expm1(below) - below) + beta * below
+    far = alpha_n * jnp.expm1(below) + (beta - alpha_n) * below
+    return jnp.where(x > 0, (alpha_p * x + beta) * x, jnp.where(x > -0.5, near, far))
+
+
+keep_input(
+    xielu,
+    slope=lambda x, alpha_p, alpha_n, beta: jnp.where(
+        x > 0, 2 * alpha_p * x + beta, alpha_n * jnp.expm1(jnp.minimum(x, 0)) + beta
+    ),
 )

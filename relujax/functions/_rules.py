@@ -1,20 +1,145 @@
-"""Gradient rules that more than one kin group declares."""
+"""Gradient rules that kin groups share: keep one bit, the output, or the input.
 
-from collections.abc import Callable
+A rule belongs to a function made by :func:`widened`, whose formula is written for wide arguments of equal rank. The
+slope with respect to ``x`` is declared; the slopes with respect to hyperparameters are autodiff's, of the formula.
+"""
 
-from .._precision import is_half, widen
-from ..gradients import Rectifier
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from .._precision import align, narrow, widen
+from ..gradients import Rectifier, pack_bits, rectifier, unpack_bits
 
 
-def output_rule(fun: Rectifier, of_output: Callable, of_input: Callable):
-    """The rule of a function whose slope follows from its output, where that output is not rounded too coarsely."""
+def widened(formula: Callable) -> Rectifier:
+    """A rectifier that computes ``formula`` in at least float32, hyperparameters aligned, and rounds once."""
 
-    def fwd(x):
-        y = fun(x)
-        return y, (None, x) if is_half(x) else (y, None)
+    @functools.wraps(formula)
+    def fun(x: ArrayLike, *hyperparameters: ArrayLike) -> jax.Array:
+        wide = widen(x)
+        return narrow(formula(wide, *_aligned(hyperparameters, wide)), like=x)
+
+    return rectifier(fun)
+
+
+def _aligned(hyperparameters: Sequence, wide: jax.Array) -> list:
+    """Numbers and arrays are aligned; flags (bool, str) choose a formula and stay as they are."""
+    return [p if isinstance(p, (bool, str)) else align(p, wide) for p in hyperparameters]
+
+
+def _formula(fun: Rectifier) -> Callable:
+    return fun.__wrapped__.__wrapped__  # type: ignore[attr-defined]
+
+
+def _cotangents(formula: Callable, slope: Callable | None, x: jax.Array, hyperparameters: Sequence, g: jax.Array):
+    """``g`` times every slope of the formula, from the input."""
+    x = widen(x)
+    values = _aligned(hyperparameters, x)
+    numeric = [i for i, value in enumerate(values) if not isinstance(value, (bool, str))]
+
+    def of(x: jax.Array, *numbers: jax.Array) -> jax.Array:
+        every = list(values)
+        for i, number in zip(numeric, numbers, strict=True):
+            every[i] = number
+        return formula(x, *every)
+
+    # At full size, so that each cotangent comes out elementwise: who broadcast it sums it.
+    numbers = [jnp.broadcast_to(values[i], g.shape) for i in numeric]
+    of_x = slope(x, *values) * g if slope else jax.vjp(lambda x: of(x, *numbers), jnp.broadcast_to(x, g.shape))[1](g)[0]
+    of_numbers = jax.vjp(functools.partial(of, x), *numbers)[1](g) if numbers else ()
+    rest = dict(zip(numeric, of_numbers, strict=True))
+    return (of_x, *(rest.get(i) for i in range(len(values))))
+
+
+def _input_pair(fun: Rectifier, slope: Callable | None):
+    formula = _formula(fun)
+
+    def fwd(x, *hyperparameters):
+        values = [p.value for p in hyperparameters]
+        flags = tuple(p if isinstance(p, (bool, str)) else None for p in values)
+        numbers = [None if flag is not None else p for flag, p in zip(flags, values, strict=True)]
+        return fun(x.value, *values), (x.value, numbers, _Static(flags))
 
     def bwd(residual, g):
-        y, x = residual
-        return ((of_input(widen(x)) if y is None else of_output(y)) * g,)
+        x, numbers, flags = residual
+        values = [p if flag is None else flag for flag, p in zip(flags.value, numbers, strict=True)]
+        return _cotangents(formula, slope, x, values, g)
 
     return fwd, bwd
+
+
+@jax.tree_util.register_static
+class _Static:
+    """Flags in a residual, which are part of the program and no data."""
+
+    def __init__(self, value: tuple):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def keep_input(fun: Rectifier, slope: Callable | None = None) -> None:
+    """Declare ``slope(x, *hyperparameters)``, or autodiff's of the formula, from the input."""
+    fun.defvjp(*_input_pair(fun, slope), symbolic_zeros=True)
+
+
+def keep_bits(fun: Rectifier, active: Callable, inside: float = 1.0, outside: float = 0.0) -> None:
+    """Declare one of two slopes, told apart by one bit: whether ``active(x, *hyperparameters)``.
+
+    The input is kept instead where a hyperparameter is differentiated too.
+    """
+    from_input, of_input = _input_pair(
+        fun, lambda x, *hyperparameters: jnp.where(active(x, *hyperparameters), inside, outside).astype(x.dtype)
+    )
+
+    def fwd(x, *hyperparameters):
+        if any(p.perturbed for p in hyperparameters):
+            y, residual = from_input(x, *hyperparameters)
+            return y, (None, residual)
+        wide = widen(x.value)
+        bits = pack_bits(active(wide, *_aligned([p.value for p in hyperparameters], wide)))
+        return fun(x.value, *(p.value for p in hyperparameters)), (bits, None)
+
+    def bwd(residual, g):
+        bits, kept = residual
+        if bits is None:
+            return of_input(kept, g)
+        # Plain 1 and 0 take no multiplication, and an infinite g stays out of where the slope is 0.
+        scaled = [g if s == 1 else jnp.zeros_like(g) if s == 0 else s * g for s in (inside, outside)]
+        return (jnp.where(unpack_bits(bits, g.shape), *scaled),)
+
+    fun.defvjp(fwd, bwd, symbolic_zeros=True)
+
+
+def keep_output(fun: Rectifier, of_output: Callable, of_input: Callable, tells: Callable = lambda *_: True) -> None:
+    """Declare the slope ``of_output(y, *hyperparameters)`` where the output tells it, else that of the input.
+
+    The input is kept in half precision, where the output is rounded too coarsely, and where a hyperparameter is
+    passed: it could be differentiated, or be one for which ``tells(*hyperparameters)`` is false.
+    """
+    from_input, bwd_of_input = _input_pair(fun, of_input)
+
+    def fwd(x, *hyperparameters):
+        values = [p.value for p in hyperparameters]
+        if not all(isinstance(p, (int, float)) for p in values) or not tells(*values):
+            y, residual = from_input(x, *hyperparameters)
+            return y, (None, residual)
+        y = fun(x.value, *values)
+        return y, ((y, _aligned(values, widen(x.value))), None)
+
+    def bwd(residual, g):
+        output, kept = residual
+        if output is None:
+            return bwd_of_input(kept, g)
+        y, hyperparameters = output
+        return (of_output(y, *hyperparameters) * g,)
+
+    fun.defvjp(fwd, bwd, symbolic_zeros=True, input_rule=(from_input, bwd_of_input))

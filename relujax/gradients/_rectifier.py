@@ -10,26 +10,46 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 
-from .._precision import widen
+from .._precision import is_half, widen
+
+#: A parameter annotated with one of these is part of the program, not data: jit compiles anew for each value.
+_STATIC = (bool, int, str)
 
 
 class Rectifier:
-    """An elementwise function with a declared gradient; made by :func:`rectifier`."""
+    """An elementwise function with a declared gradient; made by :func:`rectifier`.
+
+    Called like the function, it takes one more argument by keyword: ``residual="input"`` keeps the arguments for the
+    backward pass, and nothing else, instead of what the rule says it keeps.
+    """
 
     __name__: str
 
-    def __init__(self, fun: Callable):
+    def __init__(self, fun: Callable, prepare: Callable = lambda *args: args):
         functools.update_wrapper(self, fun)
         self._fun = fun
+        self._prepare = prepare
         self._signature = inspect.signature(fun)
-        self._fwd: Callable | None = None
-        self._bwd: Callable | None = None
+        self._rule: tuple[Callable, Callable] | None = None
+        self._input_rule: tuple[Callable, Callable] | None = None
         self._symbolic_zeros = False
+        static = [name for name, p in self._signature.parameters.items() if p.annotation in _STATIC]
+
         # jit is the outermost layer, named after the function: eager calls take its fast path, and a probe finds
         # the call by that name. (jax.nn.relu has custom_jvp outside: jax#22513.)
-        self._call = jax.jit(functools.wraps(fun)(functools.partial(self._bind)))
+        def jitted(bind: Callable) -> Callable:
+            return jax.jit(functools.wraps(fun)(functools.partial(bind)), static_argnames=static)
 
-    def defvjp(self, fwd: Callable, bwd: Callable, symbolic_zeros: bool = False) -> None:
+        self._call = jitted(functools.partial(self._bind, False))
+        self._call_from_input = jitted(functools.partial(self._bind, True))
+
+    def defvjp(
+        self,
+        fwd: Callable,
+        bwd: Callable,
+        symbolic_zeros: bool = False,
+        input_rule: tuple[Callable, Callable] | None = None,
+    ) -> None:
         """Declare the rule, as :meth:`jax.custom_vjp.defvjp` does.
 
         Args:
@@ -40,44 +60,65 @@ class Rectifier:
                 argument was broadcast, are done here. ``None`` for an argument without a gradient.
             symbolic_zeros: hand ``fwd`` objects with ``.value`` and ``.perturbed`` instead of arrays, so that it
                 keeps only what the arguments being differentiated need.
+            input_rule: another ``(fwd, bwd)`` that keeps the arguments, for ``residual="input"`` and for half
+                precision, where a residual that was rounded with the output is too coarse. Without one,
+                ``residual="input"`` runs ``fwd`` again in the backward pass.
         """
-        self._fwd, self._bwd, self._symbolic_zeros = fwd, bwd, symbolic_zeros
+        self._rule, self._input_rule, self._symbolic_zeros = (fwd, bwd), input_rule, symbolic_zeros
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._call(*args, **kwargs)
+    def __call__(self, *args: Any, residual: str | None = None, **kwargs: Any) -> Any:
+        if residual is None:
+            return self._call(*args, **kwargs)
+        if residual != "input":
+            raise ValueError(
+                f"{self.__name__} got residual={residual!r}: expected 'input' (keep the arguments for the backward "
+                "pass), or leave it out (keep what the docstring says)"
+            )
+        return self._call_from_input(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<rectifier {self.__name__}>"
 
-    def _bind(self, *args: Any, **kwargs: Any) -> Any:
+    def _bind(self, from_input: bool, *args: Any, **kwargs: Any) -> Any:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        arguments = self._prepare(*bound.args)
         # A default that nobody passed is still a Python number here, and a rule may decide by its value.
-        known = {i: a for i, a in enumerate(bound.args) if isinstance(a, (bool, int, float))}
-        traced = [a for i, a in enumerate(bound.args) if i not in known]
+        known = {i: a for i, a in enumerate(arguments) if isinstance(a, (bool, int, float, str))}
+        traced = [a for i, a in enumerate(arguments) if i not in known]
 
         def every(values: Sequence, wrap: Callable = lambda value: value) -> list:
             rest = iter(values)
-            return [wrap(known[i]) if i in known else next(rest) for i in range(len(bound.args))]
+            return [wrap(known[i]) if i in known else next(rest) for i in range(len(arguments))]
 
         with_rule = jax.custom_jvp(lambda *values: self._fun(*every(values)))
-        with_rule.defjvp(functools.partial(self._jvp, every), symbolic_zeros=True)
+        with_rule.defjvp(functools.partial(self._jvp, every, from_input), symbolic_zeros=True)
         return with_rule(*traced)
 
-    def _jvp(self, every: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        if self._fwd is None or self._bwd is None:
+    def _jvp(self, every: Callable, from_input: bool, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+        if self._rule is None:
             raise TypeError(
                 f"{self!r} was differentiated before its rule was declared: expected a call of "
                 f"{self.__name__}.defvjp(fwd, bwd) first"
             )
-        values = every(primals)
         directions = every(tangents, wrap=lambda _: None)
         perturbed = [not (t is None or isinstance(t, SymbolicZero)) for t in directions]
-        if self._symbolic_zeros:
-            values = [CustomVJPPrimal(v, p) for v, p in zip(values, perturbed, strict=True)]
-        y, residual = _keep(*self._fwd(*values))
+
+        def arguments(values: Sequence) -> list:
+            values = every(values)
+            if not self._symbolic_zeros:
+                return values
+            return [CustomVJPPrimal(v, p) for v, p in zip(values, perturbed, strict=True)]
+
+        fwd, bwd = self._rule
+        if self._input_rule and (from_input or is_half(primals[0])):
+            fwd, bwd = self._input_rule
+        elif from_input:
+            forward, backward = fwd, bwd
+            fwd = lambda *values: (forward(*values)[0], primals)  # noqa: E731
+            bwd = lambda values, g: backward(forward(*arguments(values))[1], g)  # noqa: E731
+        y, residual = _keep(*fwd(*arguments(primals)))
         directions = {i: t for i, (t, p) in enumerate(zip(directions, perturbed, strict=True)) if p}
-        bwd = self._bwd
 
         # checkpoint makes partial evaluation keep this map's inputs, which are the declared residual, and not
         # whatever XLA finds handy inside it. The map is linear in the tangents, so JAX transposes it for vjp.
@@ -91,7 +132,7 @@ class Rectifier:
         return y, push(residual, directions)
 
 
-def rectifier(fun: Callable) -> Rectifier:
+def rectifier(fun: Callable, prepare: Callable = lambda *args: args) -> Rectifier:
     r"""Decorate an elementwise function whose gradient rule is declared as (forward, residual, backward).
 
     The protocol is that of :class:`jax.custom_vjp`, which refuses forward mode. Here the same rule answers it too: for
@@ -103,7 +144,10 @@ def rectifier(fun: Callable) -> Rectifier:
     the input and recomputing the residual from it.
 
     Args:
-        fun: an elementwise function of arrays, with plain ``jax.numpy`` inside.
+        fun: an elementwise function of arrays, with plain ``jax.numpy`` inside. A parameter that it annotates as
+            ``bool``, ``int`` or ``str`` is static: it chooses a formula, and has no gradient.
+        prepare: ``prepare(*args) -> args``, in plain ``jax.numpy``, brings all arguments to what ``fun`` and the rule
+            see; for example to a shape that broadcasts.
 
     Returns:
         A callable, jitted under the name of ``fun``, with ``defvjp(fwd, bwd, symbolic_zeros=False)``.
@@ -120,7 +164,7 @@ def rectifier(fun: Callable) -> Rectifier:
 
     Not for rules that are nonlinear in ``g``, or on purpose not the derivative: those stay ``jax.custom_vjp``.
     """
-    return Rectifier(fun)
+    return Rectifier(fun, prepare)
 
 
 def _keep(y: jax.Array, residual: Any) -> tuple[jax.Array, Any]:

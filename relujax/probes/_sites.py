@@ -14,12 +14,7 @@ from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 
 #: Calls that jax.nn and Flax make by a name of their own, and the kind they are.
-_NAMED = {name: name for name in ACTIVATIONS} | {
-    **{name: name for name in ("hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "log_sigmoid")},
-    **{name: name for name in ("mish", "soft_sign", "softplus", "sparse_plus")},
-    **{name: name for name in ("sparse_sigmoid", "squareplus")},
-    "swish": "silu",
-}
+_NAMED = {name: name for name, row in ACTIVATIONS.items() if row.elementwise} | {"hard_swish": "hard_silu"}
 #: Primitives that hand a parameter on without consuming it.
 _CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", "squeeze", "copy")
 #: Primitives that are an activation by themselves: nobody names tanh or the sigmoid.

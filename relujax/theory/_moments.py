@@ -63,7 +63,9 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
     fun, known = _resolve(f)
     points, weights = _quadrature(tuple(k / np.sqrt(q) for k in (known if kinks is None else kinks)))
     with jax.enable_x64(True):
-        value, slope = jax.jvp(fun, (np.sqrt(q) * points,), (np.ones_like(points),))
+        # By vjp: some members refuse forward mode.
+        value, pull = jax.vjp(fun, np.sqrt(q) * points)
+        [slope] = pull(np.ones_like(points))
         value, slope = np.asarray(value, np.float64), np.asarray(slope, np.float64)
     tail = np.abs(points) > _REACH - 1
     with np.errstate(over="ignore", invalid="ignore"):

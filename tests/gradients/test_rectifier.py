@@ -123,12 +123,13 @@ def test_every_mixture_of_modes_up_to_order_two():
 
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_derivatives_of_the_family_up_to_order_three_away_from_kinks(mode):
-    x = np.array([-2.3, -1.1, -0.4, 0.3, 0.8, 1.9, 4.2])
-    assert all(np.abs(x - kink).min() > 0.1 for row in rx.ACTIVATIONS.values() for kink in row.kinks)
+    x = np.array([-3.6, -2.4, -1.4, -0.7, 0.25, 0.75, 1.6, 2.4, 4.2])
+    rows = [row for row in rx.ACTIVATIONS.values() if row.elementwise and row.forward_mode]
+    assert all(np.abs(x - kink).min() > 0.1 for row in rows for kink in row.kinks)
 
     @jax.jit
     def family(x):
-        return {row.name: row.fun(x, **row.example) for row in rx.ACTIVATIONS.values()}
+        return {row.name: row.fun(x, **row.example) for row in rows}
 
     with jax.enable_x64(True):
         check_grads(family, (x,), order=3, modes=(mode,))

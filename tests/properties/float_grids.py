@@ -1,10 +1,13 @@
 """Numbers to test on, the registry evaluated in one compilation, and distances in units in the last place (ulp)."""
 
+import dataclasses
 from collections.abc import Callable
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import relujax as rx
 
@@ -12,6 +15,43 @@ HALVES = (jnp.float16, jnp.bfloat16)
 FLOATS = (jnp.float32, *HALVES)
 # XLA flushes float32 subnormals to zero, and bfloat16's are float32's: no function of jax.nn keeps them either.
 FLUSHED = float(np.finfo(np.float32).tiny)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant(rx.Activation):
+    """A row with a flag set, which makes it another function."""
+
+    suffix: str = ""
+
+    @property
+    def name(self):
+        return f"{super().name}_{self.suffix}"
+
+
+def _exact_gelu():
+    row = rx.ACTIVATIONS["gelu"]
+    of_row = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    of_row |= {"example": MappingProxyType({"approximate": False}), "steepest": 1.1289041451851547}
+    return Variant(**of_row, suffix="exact")
+
+
+#: What the properties are properties of.
+ELEMENTWISE = {row.name: row for row in (*rx.ACTIVATIONS.values(), _exact_gelu()) if row.elementwise}
+ROWS = pytest.mark.parametrize("row", ELEMENTWISE.values(), ids=lambda row: row.name)
+HYPERPARAMETERS = pytest.mark.parametrize(
+    ("row", "name"),
+    [(row, name) for row in ELEMENTWISE.values() if row.forward_mode for name in row.hyperparameters],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+
+
+def jax_twin(row):
+    """The function of that name in ``jax.nn``, where there is one."""
+    if row.name == "gelu_exact":
+        return lambda x: jax.nn.gelu(x, approximate=False)
+    if row.name == "swish":  # an alias of silu there
+        return jax.nn.silu
+    return getattr(jax.nn, row.name, None)
 
 
 def every_finite(dtype):
@@ -31,8 +71,8 @@ def grid(dtype):
 
 
 def by_row(compute: Callable, *args):
-    """``{name: compute(row, *args)}`` for the whole registry: what tests spend their time on is compilation."""
-    rows = rx.ACTIVATIONS.items()
+    """``{name: compute(row, *args)}`` for every elementwise row: what tests spend their time on is compilation."""
+    rows = ELEMENTWISE.items()
     return jax.tree.map(np.asarray, jax.jit(lambda *args: {name: compute(row, *args) for name, row in rows})(*args))
 
 

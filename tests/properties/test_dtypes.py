@@ -4,11 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import by_row, by_row64
+from float_grids import ELEMENTWISE, ROWS, by_row, by_row64
 
-import relujax as rx
-
-ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
 KEEP_INTEGERS = {"relu"}
 
 
@@ -35,8 +32,8 @@ def test_float64_is_computed_in_float64():
         vjps = [jax.vjp(lambda x, fun=fun: fun(x, **row.example), x) for fun in (row.fun, row.plain)]
         return [(y, *pull(jnp.ones_like(y))) for y, pull in vjps]
 
-    x = np.linspace(-3, 3, 24)
-    assert not set(x) & {kink for row in rx.ACTIVATIONS.values() for kink in row.kinks}
+    x = np.linspace(-3.1, 3.2, 24)
+    assert not set(x) & {kink for row in ELEMENTWISE.values() for kink in row.kinks}
     for name, (ours, plain) in by_row64(ours_and_plain, x).items():
         np.testing.assert_allclose(ours, plain, rtol=1e-13, err_msg=name)
 
@@ -92,5 +89,5 @@ def test_numpy_input(row, dtype):
 def test_a_hyperparameter_of_another_dtype_does_not_change_the_result_dtype(row, dtype):
     x = jax.ShapeDtypeStruct((3,), dtype)
     for of in (jnp.float32, dtype):
-        example = {name: jax.ShapeDtypeStruct((), of) for name in row.example}
+        example = {name: jax.ShapeDtypeStruct((), of) for name in row.example if name in row.hyperparameters}
         assert jax.eval_shape(lambda x, example: row.fun(x, **example), x, example).dtype == dtype

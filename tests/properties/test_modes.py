@@ -6,12 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import FLOATS, by_row
+from float_grids import ELEMENTWISE, FLOATS, ROWS, by_row
 
-import relujax as rx
-
-ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
-KINKS = {kink for row in rx.ACTIVATIONS.values() for kink in row.kinks}
+KINKS = {kink for row in ELEMENTWISE.values() for kink in row.kinks}
 POINTS = np.array([-9.0, -2.5, -1e-3, -0.0, 1e-3, 0.7, 3.0, 11.0, *sorted(KINKS)], np.float32)
 
 

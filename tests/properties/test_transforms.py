@@ -1,14 +1,9 @@
 """jit, vmap, scan and checkpoint change nothing, neither in values nor in gradients."""
 
-import inspect
-
 import jax
 import numpy as np
-import pytest
+from float_grids import HYPERPARAMETERS, ROWS
 
-import relujax as rx
-
-ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
 TRANSFORMS = {
     "vmap of the last axis": lambda f: jax.vmap(f, in_axes=-1, out_axes=-1),
     "scan": lambda f: lambda x: jax.lax.scan(lambda _, row: (None, f(row)), None, x)[1],
@@ -37,11 +32,7 @@ def test_same_values_and_gradients(row):
         np.testing.assert_allclose(grad, want_grad, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("row", "name"),
-    [(row, name) for row in rx.ACTIVATIONS.values() for name in list(inspect.signature(row.fun).parameters)[1:]],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
+@HYPERPARAMETERS
 def test_vmap_over_a_hyperparameter(row, name):
     rest = {k: v for k, v in row.example.items() if k != name}
     values = np.array([0.1, 0.5, 0.9], np.float32)

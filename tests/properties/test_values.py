@@ -2,15 +2,10 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import FLOATS, FLUSHED, HALVES, by_row, by_row64, grid, ulps
-
-import relujax as rx
-
-ROWS = pytest.mark.parametrize("row", rx.ACTIVATIONS.values(), ids=lambda row: row.name)
+from float_grids import FLOATS, FLUSHED, HALVES, ROWS, by_row, by_row64, grid, jax_twin, ulps
 
 
 def value(row, x):
@@ -22,8 +17,7 @@ def plain(row, x):
 
 
 def twin(row, x):
-    """The function of that name in ``jax.nn``, where there is one."""
-    return getattr(jax.nn, row.name)(x) if hasattr(jax.nn, row.name) else None
+    return jax_twin(row) and jax_twin(row)(x)
 
 
 @functools.cache
@@ -40,7 +34,10 @@ def special_values(dtype):
 @functools.cache
 def limits():
     far = by_row64(plain, np.array([-1e30, 1e30]))
-    return {name: np.where(np.abs(y) > 1e20, np.copysign(np.inf, y), y) for name, y in far.items()}
+    return {
+        name: np.where(np.abs(y) > 1e20, np.copysign(np.inf, y), np.where(np.abs(y) < 1e-20, 0, y))
+        for name, y in far.items()
+    }
 
 
 @functools.cache
@@ -60,13 +57,26 @@ def test_every_half_precision_value_is_the_float64_value_rounded_once(row, dtype
     assert np.mean(distance == 1) < 1e-3
 
 
+# What misses 4 ulp, and why.
+VALUE_ULPS = {
+    "xielu": 600,  # its terms cancel around its zero at -2.3 and below
+    "star_relu": 100,  # likewise at 0.71
+    # The exponent of the left tail is rounded before it is raised: an error of |exponent| ulp.
+    "gelu": 150,
+    "quick_gelu": 80,
+    "gelu_exact": 120,
+}
+
+
 @ROWS
 def test_float32_values(row):
     x, theirs = grid(jnp.float32), twins()[row.name]
     got, want = (of[row.name] for of in values(jnp.float32))
     distance = ulps(got, want, jnp.float32)
-    # Where jax.nn has the function, XLA's expm1, logistic and tanh set the limit: up to 5 ulp on a CPU.
-    limit = 1 if theirs is None else max(1, ulps(theirs, want, jnp.float32).max())
+    # Never worse than jax.nn, whose limits are XLA's expm1, logistic and tanh.
+    limit = VALUE_ULPS.get(row.name, 4)
+    if theirs is not None:
+        limit = max(1, min(limit, ulps(theirs, want, jnp.float32).max()))
     assert np.all(distance <= limit), (x[~(distance <= limit)], distance.max(), limit)
 
 
@@ -74,7 +84,12 @@ def test_jax_nn_agrees_with_the_same_defaults():
     compared = {name: theirs for name, theirs in twins().items() if theirs is not None}
     assert {"relu", "leaky_relu", "elu"} <= set(compared)
     for name, theirs in compared.items():
-        np.testing.assert_allclose(values(jnp.float32)[0][name], theirs, rtol=1e-6, atol=1e-7, err_msg=name)
+        finite = np.isfinite(theirs)  # squareplus of jax.nn overflows early
+        ours = values(jnp.float32)[0][name][finite]
+        rtol = 2e-4 if name == "squareplus" else 1e-6  # jax.nn's cancels
+        np.testing.assert_allclose(
+            ours, theirs[finite], rtol=rtol, atol=100 * rtol**1.5 if name == "squareplus" else 1e-6, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -1,0 +1,41 @@
+"""The README's table of the family, made from the registry.
+
+python -m benchmarks.family_table           writes it into README.md
+python -m benchmarks.family_table --check   exits with 1 where README.md has another one
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import relujax as rx
+
+README = Path(__file__).parents[1] / "README.md"
+_BEGIN, _END = "<!-- family: python -m benchmarks.family_table -->\n", "<!-- /family -->\n"
+_KEEPS = {"nothing": "nothing", "bits": "1 bit", "output": "its output", "input": "its input"}
+
+
+def table() -> str:
+    """Markdown, one line per member."""
+    lines = ["| function | formula | keeps for the backward pass | source |", "|---|---|---|---|"]
+    for row in rx.ACTIVATIONS.values():
+        formula = row.formula.replace("|", "\\|")
+        keeps = _KEEPS[row.residual] + ("" if row.forward_mode else "; reverse mode only")
+        lines.append(f"| `rx.{row.name}` | {formula} | {keeps} | {row.reference} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(_BEGIN)
+    found, after = rest.split(_END)
+    if check:
+        sys.exit(found != table())
+    README.write_text(before + _BEGIN + table() + _END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
