@@ -255,7 +255,7 @@ def selu(input: ArrayLike) -> jax.Array:
 
 
 @_rules.widened
-def gelu(input: ArrayLike, approximate: str = "none") -> jax.Array:
+def gelu(input: _rules.Wide, approximate: str = "none") -> jax.Array:
     """:func:`relujax.gelu`, exact unless told otherwise, without the limits at the infinities.
 
     Args:
@@ -296,7 +296,7 @@ _rules.keep_input(
 
 
 @_rules.widened
-def silu(input: ArrayLike) -> jax.Array:
+def silu(input: _rules.Wide) -> jax.Array:
     """:func:`relujax.silu`, without the limits at the infinities.
 
     Args:
@@ -317,7 +317,7 @@ _rules.keep_input(silu, slope=lambda x: _undefined(jnp.isinf(x), _self_gated._si
 
 
 @_rules.widened
-def mish(input: ArrayLike) -> jax.Array:
+def mish(input: _rules.Wide) -> jax.Array:
     """:func:`relujax.mish`, without the limits at the infinities.
 
     Args:
@@ -338,7 +338,7 @@ _rules.keep_input(mish, slope=lambda x: _undefined(jnp.isinf(x), _self_gated._mi
 
 
 @_rules.widened
-def softplus(input: ArrayLike, beta: ArrayLike = 1.0, threshold: ArrayLike = 20.0) -> jax.Array:
+def softplus(input: _rules.Wide, beta: _rules.Wide = 1.0, threshold: _rules.Wide = 20.0) -> jax.Array:
     """:func:`relujax.softplus`, and the identity where ``beta * input > threshold``.
 
     Args:
@@ -370,7 +370,7 @@ def _in_place_of(fun):
 
 
 @_in_place_of(functions.soft_sign)
-def _soft_sign(x: ArrayLike) -> jax.Array:
+def _soft_sign(x: _rules.Wide) -> jax.Array:
     return _undefined(jnp.isinf(x), _rules._formula(functions.soft_sign)(x))
 
 
@@ -479,7 +479,7 @@ def hardsigmoid(input: ArrayLike) -> jax.Array:
 
 
 @_in_place_of(functions.hard_silu)
-def _hard_silu(x: ArrayLike) -> jax.Array:
+def _hard_silu(x: _rules.Wide) -> jax.Array:
     return jnp.multiply(x, jnp.clip(x + 3, 0, 6)) / 6
 
 
@@ -587,7 +587,7 @@ def threshold(input: ArrayLike, threshold: ArrayLike, value: ArrayLike) -> jax.A
 
 
 @_rules.widened
-def _gated(x: ArrayLike, gate: ArrayLike) -> jax.Array:
+def _gated(x: _rules.Wide, gate: _rules.Wide) -> jax.Array:
     return jnp.multiply(x, jax.lax.logistic(gate))
 
 

@@ -4,9 +4,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from ._rules import keep_input, keep_output, widened
+from ._rules import Wide, keep_input, keep_output, widened
 
 __all__ = ["celu", "elu", "pelu", "selu", "xielu"]
 
@@ -17,7 +16,7 @@ _SELU_LIMIT = _SELU_SCALE * _SELU_ALPHA  # minus the value at minus infinity
 
 
 @widened
-def elu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
+def elu(x: Wide, alpha: Wide = 1.0) -> jax.Array:
     r"""Exponential linear unit.
 
     .. math:: f(x) = x \text{ if } x > 0 \text{ else } \alpha (e^x - 1), \qquad
@@ -52,7 +51,7 @@ keep_output(
 
 
 @widened
-def celu(x: ArrayLike, alpha: ArrayLike = 1.0) -> jax.Array:
+def celu(x: Wide, alpha: Wide = 1.0) -> jax.Array:
     r"""Continuously differentiable exponential linear unit.
 
     .. math:: f(x) = x \text{ if } x > 0 \text{ else } \alpha (e^{x/\alpha} - 1), \qquad
@@ -89,7 +88,7 @@ keep_output(
 
 
 @widened
-def selu(x: ArrayLike, /) -> jax.Array:
+def selu(x: Wide, /) -> jax.Array:
     r"""Scaled exponential linear unit, whose layers hold mean 0 and variance 1 by themselves.
 
     .. math:: f(x) = \lambda x \text{ if } x > 0 \text{ else } \lambda\alpha (e^x - 1), \qquad
@@ -121,7 +120,7 @@ keep_output(
 
 
 @widened
-def pelu(x: ArrayLike, alpha: ArrayLike, beta: ArrayLike) -> jax.Array:
+def pelu(x: Wide, alpha: Wide, beta: Wide) -> jax.Array:
     r"""Parametric exponential linear unit: an :func:`elu` whose height and width are learnt.
 
     .. math:: f(x) = \frac{\alpha}{\beta} x \text{ if } x \ge 0 \text{ else } \alpha (e^{x/\beta} - 1), \qquad
@@ -149,7 +148,7 @@ keep_input(pelu, slope=lambda x, alpha, beta: alpha / beta * jnp.where(x >= 0, 1
 
 
 @widened
-def xielu(x: ArrayLike, alpha_p: ArrayLike = 0.8, alpha_n: ArrayLike = 0.8, beta: ArrayLike = 0.5) -> jax.Array:
+def xielu(x: Wide, alpha_p: Wide = 0.8, alpha_n: Wide = 0.8, beta: Wide = 0.5) -> jax.Array:
     r"""Expanded integral of the exponential linear unit: its slope is linear above 0 and an ELU below.
 
     .. math:: f(x) = \alpha_p x^2 + \beta x \text{ if } x > 0 \text{ else } \alpha_n (e^x - 1 - x) + \beta x, \qquad

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
 from ..gradients import pack_bits, rectifier, unpack_bits
-from ._rules import keep_bits, keep_input, widened
+from ._rules import Wide, keep_bits, keep_input, widened
 
 __all__ = [
     "flexible_relu",
@@ -63,7 +63,7 @@ relu.defvjp(_relu_fwd, _relu_bwd)
 
 
 @widened
-def relu6(x: ArrayLike, /) -> jax.Array:
+def relu6(x: Wide, /) -> jax.Array:
     r"""Rectified linear unit that saturates at 6.
 
     .. math:: f(x) = \min(\max(0, x), 6), \qquad f'(x) = 1[0 < x < 6]
@@ -89,7 +89,7 @@ keep_bits(relu6, active=lambda x: (x > 0) & (x < 6))
 
 
 @widened
-def relu_n(x: ArrayLike, n: ArrayLike) -> jax.Array:
+def relu_n(x: Wide, n: Wide) -> jax.Array:
     r"""Rectified linear unit that saturates at ``n``.
 
     .. math:: f(x) = \min(\max(0, x), n), \qquad f'(x) = 1[0 < x < n]
@@ -208,7 +208,7 @@ def _step(x):
 
 
 @widened
-def threshold(x: ArrayLike, threshold: ArrayLike, value: ArrayLike) -> jax.Array:
+def threshold(x: Wide, threshold: Wide, value: Wide) -> jax.Array:
     r"""The input above a threshold, a constant elsewhere.
 
     .. math:: f(x) = x \text{ if } x > \theta \text{ else } v, \qquad f'(x) = 1[x > \theta]
@@ -238,7 +238,7 @@ keep_bits(threshold, active=lambda x, threshold, value: ~(x <= threshold))
 
 
 @widened
-def shifted_relu(x: ArrayLike, shift: ArrayLike = -1.0) -> jax.Array:
+def shifted_relu(x: Wide, shift: Wide = -1.0) -> jax.Array:
     r"""Rectified linear unit whose kink lies on the diagonal, at ``shift``, so that its output can be zero-centred.
 
     .. math:: f(x) = \max(s, x), \qquad f'(x) = 1[x > s]
@@ -264,7 +264,7 @@ keep_bits(shifted_relu, active=lambda x, shift: ~(x <= shift))
 
 
 @widened
-def hard_tanh(x: ArrayLike, min: ArrayLike = -1.0, max: ArrayLike = 1.0) -> jax.Array:
+def hard_tanh(x: Wide, min: Wide = -1.0, max: Wide = 1.0) -> jax.Array:
     r"""Hyperbolic tangent made of three straight lines.
 
     .. math:: f(x) = \min(\max(x, a), b), \qquad f'(x) = 1[a \le x \le b]
@@ -292,7 +292,7 @@ keep_bits(hard_tanh, active=lambda x, min, max: ~((x < min) | (x > max)))
 
 
 @widened
-def hard_sigmoid(x: ArrayLike, /) -> jax.Array:
+def hard_sigmoid(x: Wide, /) -> jax.Array:
     r"""Sigmoid made of three straight lines.
 
     .. math:: f(x) = \tfrac16 \min(\max(x + 3, 0), 6), \qquad f'(x) = \tfrac16 \cdot 1[-3 < x < 3]
@@ -317,7 +317,7 @@ keep_bits(hard_sigmoid, active=lambda x: (x > -3) & (x < 3), inside=1 / 6)
 
 
 @widened
-def sparse_sigmoid(x: ArrayLike, /) -> jax.Array:
+def sparse_sigmoid(x: Wide, /) -> jax.Array:
     r"""The slope of :func:`sparse_plus`: a sigmoid made of three straight lines.
 
     .. math:: f(x) = \tfrac12 \min(\max(x + 1, 0), 2), \qquad f'(x) = \tfrac12 \cdot 1[-1 < x < 1]
@@ -353,7 +353,7 @@ sparse_sigmoid.defvjp(_sparse_sigmoid_fwd, _sparse_sigmoid_bwd)
 
 
 @widened
-def soft_shrink(x: ArrayLike, lambd: ArrayLike = 0.5) -> jax.Array:
+def soft_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
     r"""Soft thresholding: what is small becomes 0, the rest moves towards it.
 
     .. math:: f(x) = \operatorname{sign}(x) \max(|x| - \lambda, 0), \qquad f'(x) = 1[|x| > \lambda]
@@ -379,7 +379,7 @@ keep_bits(soft_shrink, active=lambda x, lambd: ~(jnp.abs(x) <= lambd))
 
 
 @widened
-def hard_shrink(x: ArrayLike, lambd: ArrayLike = 0.5) -> jax.Array:
+def hard_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
     r"""Hard thresholding: what is small becomes 0, the rest stays.
 
     .. math:: f(x) = x \cdot 1[|x| > \lambda], \qquad f'(x) = 1[|x| > \lambda]
@@ -406,7 +406,7 @@ keep_bits(hard_shrink, active=lambda x, lambd: ~(jnp.abs(x) <= lambd))
 
 
 @widened
-def flexible_relu(x: ArrayLike, bias: ArrayLike) -> jax.Array:
+def flexible_relu(x: Wide, bias: Wide) -> jax.Array:
     r"""Flexible rectified linear unit: a learnt shift lets the output be zero-centred.
 
     .. math:: f(x) = \max(0, x) + b, \qquad f'(x) = 1[x > 0], \quad \frac{\partial f}{\partial b} = 1
@@ -436,7 +436,7 @@ flexible_relu.defvjp(_flexible_fwd, lambda active, g: (*_relu_bwd(active, g), g)
 
 
 @widened
-def srelu(x: ArrayLike, right: ArrayLike, right_slope: ArrayLike, left: ArrayLike, left_slope: ArrayLike) -> jax.Array:
+def srelu(x: Wide, right: Wide, right_slope: Wide, left: Wide, left_slope: Wide) -> jax.Array:
     r"""S-shaped rectified linear unit: three learnt lines.
 
     .. math:: f(x) = t_r + a_r (x - t_r) \text{ if } x \ge t_r, \quad t_l + a_l (x - t_l) \text{ if } x \le t_l,

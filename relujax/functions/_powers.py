@@ -2,15 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from ._rules import keep_input, keep_output, widened
+from ._rules import Wide, keep_input, keep_output, widened
 
 __all__ = ["relu_power", "relu_squared", "star_relu"]
 
 
 @widened
-def relu_squared(x: ArrayLike, /) -> jax.Array:
+def relu_squared(x: Wide, /) -> jax.Array:
     r"""Squared rectified linear unit.
 
     .. math:: f(x) = \max(0, x)^2, \qquad f'(x) = 2 \max(0, x) = 2 \sqrt{f(x)}
@@ -42,7 +41,7 @@ keep_output(relu_squared, of_output=_twice_the_root, of_input=lambda x: 2 * jnp.
 
 
 @widened
-def relu_power(x: ArrayLike, power: ArrayLike) -> jax.Array:
+def relu_power(x: Wide, power: Wide) -> jax.Array:
     r"""Power of the rectified linear unit.
 
     .. math:: f(x) = \max(0, x)^p, \qquad f'(x) = p \max(0, x)^{p-1}
@@ -74,7 +73,7 @@ keep_input(relu_power, slope=_relu_power_slope)
 
 
 @widened
-def star_relu(x: ArrayLike, scale: ArrayLike = 0.8944, bias: ArrayLike = -0.4472) -> jax.Array:
+def star_relu(x: Wide, scale: Wide = 0.8944, bias: Wide = -0.4472) -> jax.Array:
     r"""Squared rectified linear unit with a scale and a shift, which hold mean 0 and variance 1.
 
     .. math:: f(x) = s \max(0, x)^2 + b, \qquad f'(x) = 2 s \max(0, x)

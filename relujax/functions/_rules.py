@@ -5,7 +5,9 @@ slope with respect to ``x`` is declared; the slopes with respect to hyperparamet
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +16,24 @@ from jax.typing import ArrayLike
 from .._precision import align, narrow, widen
 from ..gradients import Rectifier, pack_bits, rectifier, unpack_bits
 
+#: What a formula gets: an array of at least float32.
+Wide = Any
+
 
 def widened(formula: Callable) -> Rectifier:
-    """A rectifier that computes ``formula`` in at least float32, hyperparameters aligned, and rounds once."""
+    """A rectifier that computes ``formula`` in at least float32, hyperparameters aligned, and rounds once.
+
+    Where the formula says :data:`Wide`, callers may pass any ``ArrayLike``.
+    """
 
     @functools.wraps(formula)
     def fun(x: ArrayLike, *hyperparameters: ArrayLike) -> jax.Array:
         wide = widen(x)
         return narrow(formula(wide, *_aligned(hyperparameters, wide)), like=x)
 
+    signature = inspect.signature(formula)
+    loose = [p.replace(annotation=ArrayLike) if p.annotation is Wide else p for p in signature.parameters.values()]
+    fun.__signature__ = signature.replace(parameters=loose)  # type: ignore[attr-defined]
     return rectifier(fun)
 
 

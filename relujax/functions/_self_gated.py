@@ -4,9 +4,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from ._rules import keep_input, widened
+from ._rules import Wide, keep_input, widened
 
 __all__ = ["gelu", "mish", "quick_gelu", "silu", "swish"]
 
@@ -33,7 +32,7 @@ def _gated_slope(v, u):
 
 
 @widened
-def silu(x: ArrayLike, /) -> jax.Array:
+def silu(x: Wide, /) -> jax.Array:
     r"""Sigmoid linear unit, also known as swish.
 
     .. math:: f(x) = x \sigma(x), \qquad f'(x) = \sigma(x) \left(1 + x \sigma(-x)\right)
@@ -64,7 +63,7 @@ keep_input(silu, slope=_silu_slope)
 
 
 @widened
-def swish(x: ArrayLike, beta: ArrayLike = 1.0) -> jax.Array:
+def swish(x: Wide, beta: Wide = 1.0) -> jax.Array:
     r"""Swish: a :func:`silu` whose gate has a slope of its own, fixed or learnt.
 
     .. math:: f(x) = x \sigma(\beta x), \qquad f'(x) = \sigma(\beta x) \left(1 + \beta x \sigma(-\beta x)\right)
@@ -96,7 +95,7 @@ keep_input(swish, slope=_swish_slope)
 
 
 @widened
-def quick_gelu(x: ArrayLike, /) -> jax.Array:
+def quick_gelu(x: Wide, /) -> jax.Array:
     r"""Quick GELU: a :func:`swish` that is near to :func:`gelu`.
 
     .. math:: f(x) = x \sigma(1.702 x), \qquad f'(x) = \sigma(1.702 x) \left(1 + 1.702 x \sigma(-1.702 x)\right)
@@ -126,7 +125,7 @@ _GELU_CUBIC = 0.044715 * _GELU_LINEAR
 
 
 @widened
-def gelu(x: ArrayLike, approximate: bool = True) -> jax.Array:
+def gelu(x: Wide, approximate: bool = True) -> jax.Array:
     r"""Gaussian error linear unit.
 
     .. math:: f(x) = x \Phi(x), \qquad f'(x) = \Phi(x) + x \phi(x); \qquad \text{approximate: }
@@ -192,7 +191,7 @@ keep_input(gelu, slope=_gelu_slope)
 
 
 @widened
-def mish(x: ArrayLike, /) -> jax.Array:
+def mish(x: Wide, /) -> jax.Array:
     r"""Mish.
 
     .. math:: f(x) = x \tanh(\log(1 + e^x)) = x \, \frac{e^{2x} + 2 e^x}{e^{2x} + 2 e^x + 2}

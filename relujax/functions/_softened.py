@@ -2,15 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from ._rules import keep_input, keep_output, widened
+from ._rules import Wide, keep_input, keep_output, widened
 
 __all__ = ["hard_mish", "hard_silu", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
 
 
 @widened
-def softplus(x: ArrayLike, beta: ArrayLike = 1.0) -> jax.Array:
+def softplus(x: Wide, beta: Wide = 1.0) -> jax.Array:
     r"""Softplus, the integral of the sigmoid.
 
     .. math:: f(x) = \frac{1}{\beta} \log(1 + e^{\beta x}), \qquad
@@ -44,7 +43,7 @@ keep_output(
 
 
 @widened
-def log_sigmoid(x: ArrayLike, /) -> jax.Array:
+def log_sigmoid(x: Wide, /) -> jax.Array:
     r"""Logarithm of the sigmoid.
 
     .. math:: f(x) = \log \sigma(x) = -\log(1 + e^{-x}), \qquad f'(x) = \sigma(-x) = 1 - e^{f(x)}
@@ -69,7 +68,7 @@ keep_output(log_sigmoid, of_output=lambda y: -jnp.expm1(y), of_input=lambda x: j
 
 
 @widened
-def squareplus(x: ArrayLike, b: ArrayLike = 4.0) -> jax.Array:
+def squareplus(x: Wide, b: Wide = 4.0) -> jax.Array:
     r"""Squareplus: a hyperbola, and no exponential.
 
     .. math:: f(x) = \frac{x + \sqrt{x^2 + b}}{2}, \qquad f'(x) = \frac{f(x)}{\sqrt{x^2 + b}}
@@ -105,7 +104,7 @@ keep_input(squareplus, slope=_squareplus_slope)
 
 
 @widened
-def sparse_plus(x: ArrayLike, /) -> jax.Array:
+def sparse_plus(x: Wide, /) -> jax.Array:
     r"""Sparseplus: a rectifier whose corner is a parabola, exactly 0 below -1.
 
     .. math:: f(x) = 0 \text{ if } x \le -1, \quad \tfrac14 (x + 1)^2 \text{ if } -1 < x < 1, \quad x \text{ else},
@@ -131,7 +130,7 @@ keep_input(sparse_plus, slope=lambda x: jnp.clip(x + 1, 0, 2) / 2)
 
 
 @widened
-def hard_silu(x: ArrayLike, /) -> jax.Array:
+def hard_silu(x: Wide, /) -> jax.Array:
     r"""Sigmoid linear unit with a gate made of three straight lines, also known as hard swish.
 
     .. math:: f(x) = \tfrac16 x \min(\max(x + 3, 0), 6), \qquad f'(x) = \tfrac16 (2x + 3) \text{ if } -3 < x < 3
@@ -157,7 +156,7 @@ keep_input(hard_silu, slope=lambda x: jnp.where(x <= -3, 0, jnp.where(x < 3, (2 
 
 
 @widened
-def hard_mish(x: ArrayLike, /) -> jax.Array:
+def hard_mish(x: Wide, /) -> jax.Array:
     r"""Mish with a gate made of three straight lines.
 
     .. math:: f(x) = \tfrac12 x \min(\max(x + 2, 0), 2), \qquad f'(x) = x + 1 \text{ if } -2 < x < 0

@@ -104,7 +104,7 @@ class Rectifier:
         directions = every(tangents, wrap=lambda _: None)
         perturbed = [not (t is None or isinstance(t, SymbolicZero)) for t in directions]
 
-        def arguments(values: Sequence) -> list:
+        def arguments(values: Sequence) -> Sequence:
             values = every(values)
             if not self._symbolic_zeros:
                 return values
@@ -117,7 +117,8 @@ class Rectifier:
             forward, backward = fwd, bwd
             fwd = lambda *values: (forward(*values)[0], primals)  # noqa: E731
             bwd = lambda values, g: backward(forward(*arguments(values))[1], g)  # noqa: E731
-        y, residual = _keep(*fwd(*arguments(primals)))
+        value, kept = fwd(*arguments(primals))
+        y, residual = _keep(value, kept)
         directions = {i: t for i, (t, p) in enumerate(zip(directions, perturbed, strict=True)) if p}
 
         # checkpoint makes partial evaluation keep this map's inputs, which are the declared residual, and not
