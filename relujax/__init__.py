@@ -11,6 +11,7 @@ from .gradients import (
     few_bit_table as few_bit_table,
     rectifier as rectifier,
     residual_bytes as residual_bytes,
+    surrogate as surrogate,
 )
 from .health import (
     Alarm as Alarm,

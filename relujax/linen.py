@@ -8,15 +8,21 @@
 """
 
 import functools
+import inspect
 from typing import Any
 
 from flax.nnx import bridge
 
 from .nnx import MODULES
 
-globals().update(
-    {module.__name__: functools.partial(bridge.to_linen, module, skip_rng=True) for module in MODULES.values()}
-)
+
+def _twin(module: Any) -> functools.partial:
+    # Those that need no key must not ask the caller for one.
+    takes_rngs = module.row.draws or "rngs" in inspect.signature(module.__init__).parameters
+    return functools.partial(bridge.to_linen, module, skip_rng=not takes_rngs)
+
+
+globals().update({module.__name__: _twin(module) for module in MODULES.values()})
 
 
 def __getattr__(name: str) -> Any:  # for type checkers, which cannot see what is made from the registry

@@ -1,7 +1,8 @@
 """Flax NNX modules of the family, made from the registry; importing this needs the ``flax`` extra.
 
 Each takes the hyperparameters of its function, with the same names and defaults. Those that the registry calls learnt
-become parameters: one shared number, or with ``channels=`` one per channel of the last axis.
+become parameters: one shared number, or with ``channels=`` one per channel of the last axis. Those that draw take
+``rngs=``.
 
 >>> module = PReLU(slope=0.5, channels=2)
 >>> module(jnp.array([[-1.0, 2.0]])).tolist(), module.slope[...].shape
@@ -34,9 +35,10 @@ class ActivationModule(nnx.Module):
         bound = inspect.signature(type(self)).bind(*args, **kwargs)
         bound.apply_defaults()
         values = bound.arguments
-        channels, dtype = values.pop("channels", 1), values.pop("param_dtype", None)
+        channels, dtype, rngs = values.pop("channels", 1), values.pop("param_dtype", None), values.pop("rngs", None)
         if channels < 1:
             raise ValueError(f"got channels={channels}: expected 1 (shared) or the length of the last axis")
+        self.rngs = rngs[_STREAM].fork() if rngs is not None else None
         for name, value in values.items():
             if name in self.row.learnt:
                 value = nnx.Param(jnp.full((channels,), value, dtype))
@@ -45,7 +47,10 @@ class ActivationModule(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply it to ``x``."""
         given = {}
-        for name, parameter in list(inspect.signature(self.row.fun).parameters.items())[1:]:
+        for name, parameter in _parameters(self.row):
+            if name == "key":
+                given[name] = self._draw()
+                continue
             value = getattr(self, name)
             if name in self.row.learnt:
                 given[name] = value[...]
@@ -54,25 +59,56 @@ class ActivationModule(nnx.Module):
                 given[name] = value
         return self.row.fun(x, **given)
 
+    def _draw(self) -> jax.Array | None:
+        if getattr(self, "deterministic", False):
+            return None
+        if self.rngs is None:
+            raise ValueError(
+                f"{type(self).__name__} has nothing to draw from: expected rngs=nnx.Rngs(seed) when it is made, or "
+                "deterministic=True, which .eval() sets"
+            )
+        return self.rngs()
+
+
+#: The stream of random keys that a module draws from, where its ``rngs`` has it; else the default one.
+_STREAM = "activation"
+
+
+def _parameters(row: Activation) -> list[tuple[str, inspect.Parameter]]:
+    return list(inspect.signature(row.fun).parameters.items())[1:]
+
 
 def _signature(row: Activation) -> inspect.Signature:
     parameters = [
         p.replace(kind=p.POSITIONAL_OR_KEYWORD, default=row.learnt.get(name, p.default))
-        for name, p in list(inspect.signature(row.fun).parameters.items())[1:]
+        for name, p in _parameters(row)
+        if name != "key"
     ]
-    if row.learnt:
+
+    def option(name: str, default: Any, annotation: Any) -> None:
         keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters.append(inspect.Parameter("channels", keyword, default=1, annotation=int))
-        parameters.append(inspect.Parameter("param_dtype", keyword, default=jnp.float32, annotation=Any))
+        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+
+    if row.learnt:
+        option("channels", 1, int)
+        option("param_dtype", jnp.float32, Any)
+    if row.draws:
+        option("deterministic", False, bool)
+        option("rngs", None, nnx.Rngs | None)
     return inspect.Signature(parameters)
 
 
 def _module(row: Activation) -> type[ActivationModule]:
     signature = _signature(row)
-    needed = ", ".join(f"{name}={row.example[name]}" for name in row.needs)
+    given = {name: row.example[name] for name in row.needs if name != "key"} | (
+        {"rngs": "nnx.Rngs(0)"} if row.draws else {}
+    )
+    needed = ", ".join(f"{name}={value}" for name, value in given.items())
     arguments = f"{', '.join(signature.parameters) or 'none'}: as of the function."
     if row.learnt:
         arguments += f" Learnt, and here with initial values: {', '.join(row.learnt)}."
+    if row.draws:
+        arguments += " Draws unless deterministic, which .eval() sets."
     about = f""":func:`relujax.{row.name}` as a module.
 
     Args:
@@ -85,8 +121,78 @@ def _module(row: Activation) -> type[ActivationModule]:
     return type(row.module, (ActivationModule,), members)
 
 
-#: The module of each activation of the registry.
-MODULES: Mapping[str, type[ActivationModule]] = MappingProxyType({n: _module(row) for n, row in ACTIVATIONS.items()})
+class APL(nnx.Module):
+    """:func:`relujax.apl` as a module: hinges spread over [-1, 1], whose slopes start near 0.
+
+    Args:
+        hinges: how many hinges.
+        channels: the length of the last axis, for hinges of its own for each channel; by default they are shared.
+        param_dtype: the dtype of slopes and hinges.
+        rngs: draws the initial slopes, from N(0, 0.01).
+
+    >>> module = APL(2, channels=3, rngs=nnx.Rngs(0))
+    >>> module(jnp.array([[-1.0, 0.5, 2.0]])).shape, module.slopes[...].shape
+    ((1, 3), (2, 3))
+    """
+
+    row = ACTIVATIONS["apl"]
+
+    def __init__(self, hinges: int = 2, *, channels: int | None = None, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
+        if hinges < 1:
+            raise ValueError(f"got hinges={hinges}: expected at least 1")
+        shape = (hinges,) if channels is None else (hinges, channels)
+        self.slopes = nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype) / 100)
+        places = jnp.linspace(-1, 1, hinges + 2, dtype=param_dtype)[1:-1]
+        self.hinges = nnx.Param(jnp.broadcast_to(places.reshape(-1, *[1] * (len(shape) - 1)), shape))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it to ``x``, of shape ``(..., channels)``."""
+        return self.row.fun(x, self.slopes[...], self.hinges[...])
+
+
+class BatchTopK(nnx.Module):
+    """:func:`relujax.batch_top_k` in training; for inference a learnt threshold, which looks at no other example.
+
+    Args:
+        k: how many entries per example pass on average.
+        momentum: how slowly the threshold follows: it is the running mean of the smallest entry that passed.
+        deterministic: use the threshold, which ``.eval()`` sets.
+
+    >>> module = BatchTopK(1, momentum=0.0)
+    >>> module(jnp.array([[3.0, 2.0], [1.0, 0.0]])).tolist()
+    [[3.0, 2.0], [0.0, 0.0]]
+    >>> module.eval()
+    >>> module(jnp.array([[2.0, 5.0]])).tolist(), module.threshold[...].item()
+    ([[2.0, 5.0]], 2.0)
+    """
+
+    row = ACTIVATIONS["batch_top_k"]
+
+    def __init__(self, k: int, momentum: float = 0.99, *, deterministic: bool = False):
+        self.k, self.momentum, self.deterministic = k, momentum, deterministic
+        self.threshold = nnx.BatchStat(jnp.zeros((), jnp.float32))
+        self.seen = nnx.BatchStat(jnp.zeros((), bool))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Apply it to ``x``, of shape ``(batch, ..., units)``."""
+        if self.deterministic:
+            return jnp.where(x < self.threshold[...].astype(x.dtype), jnp.zeros_like(x), x)
+        y = self.row.fun(x, self.k)
+        smallest = jnp.min(jnp.where(y == 0, jnp.inf, y.astype(jnp.float32)))
+        smallest = jnp.where(jnp.isfinite(smallest), smallest, self.threshold[...])
+        # The first batch sets it, so that it has no bias towards 0.
+        momentum = jnp.where(self.seen[...], self.momentum, 0)
+        self.threshold[...] = momentum * self.threshold[...] + (1 - momentum) * jax.lax.stop_gradient(smallest)
+        self.seen[...] = jnp.ones((), bool)
+        return y
+
+
+_OWN = {"apl": APL, "batch_top_k": BatchTopK}
+
+#: The module of each activation of the registry that has one.
+MODULES: Mapping[str, type[nnx.Module]] = MappingProxyType(
+    {name: _OWN.get(name) or _module(row) for name, row in ACTIVATIONS.items() if row.module}
+)
 globals().update({module.__name__: module for module in MODULES.values()})
 
 

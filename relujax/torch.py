@@ -313,7 +313,7 @@ def silu(input: _rules.Wide) -> jax.Array:
     return _undefined(jnp.isneginf(input), _rules._formula(functions.silu)(input))
 
 
-_rules.keep_input(silu, slope=lambda x: _undefined(jnp.isinf(x), _self_gated._silu_slope(x)))
+_rules.keep_input(silu, slope=lambda x: _undefined(jnp.isinf(x), _self_gated._swish_slope(x, 1)))
 
 
 @_rules.widened
@@ -586,14 +586,6 @@ def threshold(input: ArrayLike, threshold: ArrayLike, value: ArrayLike) -> jax.A
     return functions.threshold(input, threshold, value)
 
 
-@_rules.widened
-def _gated(x: _rules.Wide, gate: _rules.Wide) -> jax.Array:
-    return jnp.multiply(x, jax.lax.logistic(gate))
-
-
-_rules.keep_input(_gated)
-
-
 def glu(input: ArrayLike, dim: int = -1) -> jax.Array:
     r"""Gated linear unit: one half of the input times the sigmoid of the other.
 
@@ -616,7 +608,4 @@ def glu(input: ArrayLike, dim: int = -1) -> jax.Array:
     >>> glu(jnp.array([1.0, 2.0, 0.0, 0.0])).tolist()
     [0.5, 1.0]
     """
-    shape = jnp.shape(input)
-    if not shape or not -len(shape) <= dim < len(shape) or shape[dim] % 2:
-        raise ValueError(f"glu got an input of shape {shape} and dim={dim}: expected an axis of even length")
-    return _gated(*jnp.split(jnp.asarray(input), 2, axis=dim))
+    return functions.glu(input, dim)

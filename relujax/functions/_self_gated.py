@@ -1,5 +1,6 @@
 """Rectifiers that multiply their input by a gate of it: smooth, not monotone, and in need of their input."""
 
+import functools
 import math
 
 import jax
@@ -9,26 +10,29 @@ from ._rules import Wide, keep_input, widened
 
 __all__ = ["gelu", "mish", "quick_gelu", "silu", "swish"]
 
-# Below this exp(u) is taken in two halves: the whole of it underflows before its product with x does. There the sigmoid
-# of u is exp(u) to the last place.
-_TAIL = {"float32": -18.0, "float64": -40.0}
+# Below the first number the exponent of the sigmoid is moved by it, lest it overflow before the product with x has
+# underflowed, which it has at the second.
+_TAIL = {"float32": (-64.0, -150.0), "float64": (-512.0, -1200.0)}
 
 
 def _gated(x, u):
-    """The product of ``x`` with the sigmoid of ``u``, down to where the product underflows."""
-    tail = _TAIL[str(u.dtype)]
-    half = jnp.exp(jnp.minimum(u - tail, 0) / 2)  # 1 above the tail
-    finite = jnp.maximum(x, float(jnp.finfo(x.dtype).min))  # at minus infinity the gate wins
-    return finite * jax.lax.logistic(jnp.maximum(u, tail)) * half * half
+    """The product of ``x`` with the sigmoid of ``u``, by one exponential, down to where the product underflows."""
+    start, end = _TAIL[str(u.dtype)]
+    low = u < start
+    # No choice between two numbers: a scan would make an array of each, outside its loop, and keep it.
+    opposite = -jnp.maximum(u, end)
+    e = jnp.exp(jnp.where(low, opposite + start, opposite))  # exact: there are no finer digits
+    small = jnp.clip(x, -1e19, 1e19) * math.exp(start)  # at minus infinity the gate wins
+    return jnp.where(low, small, x) / jnp.where(low, e, 1 + e)
 
 
 def _gated_slope(v, u):
-    """Its slope, where ``v`` is x times the slope of ``u``."""
-    in_tail = u < _TAIL[str(u.dtype)]
-    low, near = (jnp.clip(u, a, b) for a, b in ((-1500, _TAIL[str(u.dtype)]), (_TAIL[str(u.dtype)], 1500)))
-    half, gate = jnp.exp(low / 2), jax.lax.logistic(near)
-    tail = half * (1 + jnp.where(in_tail, v, 0)) * half
-    return jnp.where(in_tail, tail, gate + jnp.where(in_tail, 0, v) * gate * jax.lax.logistic(-near))
+    """Its slope, where ``v`` is x times the slope of ``u``; both bounded."""
+    start, _ = _TAIL[str(u.dtype)]
+    low = u < start
+    scale, e = jnp.where(low, math.exp(start), 1), jnp.exp(jnp.where(low, start, 0) - u)
+    fraction = 1 / (scale + e)
+    return (1 + v * (e * fraction)) * fraction * scale  # in this order it does not underflow early
 
 
 @widened
@@ -54,12 +58,7 @@ def silu(x: Wide, /) -> jax.Array:
     return _gated(x, x)
 
 
-def _silu_slope(x):
-    x = jnp.clip(x, -1500, 1500)
-    return _gated_slope(x, x)
-
-
-keep_input(silu, slope=_silu_slope)
+keep_input(silu, slope=lambda x: _swish_slope(x, 1))
 
 
 @widened
@@ -87,8 +86,14 @@ def swish(x: Wide, beta: Wide = 1.0) -> jax.Array:
 
 
 def _swish_slope(x, beta):
-    u = jnp.clip(beta * x, -1500, 1500)
+    u = _within(beta * x)
     return _gated_slope(u, u)
+
+
+def _within(u):
+    """Bounded where the slope has reached its limits; in NaN stays NaN."""
+    end = _TAIL[str(u.dtype)][-1]
+    return jnp.clip(u, end, -end)
 
 
 keep_input(swish, slope=_swish_slope)
@@ -122,6 +127,8 @@ keep_input(quick_gelu, slope=lambda x: _swish_slope(x, 1.702))
 # The tanh in the approximation of the normal distribution function, as a sigmoid: 2 sqrt(2 / pi) (x + c x^3).
 _GELU_LINEAR = 2 * math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715 * _GELU_LINEAR
+# Where the slope of that has reached its limits.
+_GELU_END = {"float32": 10.5, "float64": 22.0}
 
 
 @widened
@@ -149,42 +156,61 @@ def gelu(x: Wide, approximate: bool = True) -> jax.Array:
     0.5
     """
     if approximate:
-        near = jnp.clip(x, -40, 40)
-        return _gated(x, near * (_GELU_LINEAR + _GELU_CUBIC * near * near))
-    start = _GELU_TAIL[str(x.dtype)]
-    low = jnp.clip(x, -40, start)
-    half = jnp.exp((start - low) * (start + low) / 4)  # the density at x by that at the start of the tail; 1 above it
-    finite = jnp.maximum(x, float(jnp.finfo(x.dtype).min))  # at minus infinity the gate wins
-    ratio = jnp.where(x < start, _mills_ratio(low) / _mills_ratio(start), 1)
-    return finite * (jax.lax.erfc(-jnp.maximum(x, start) / math.sqrt(2)) / 2 * ratio) * half * half
+        return _gated(x, x * (_GELU_LINEAR + _GELU_CUBIC * x * x))
+    far, ratio, root = _normal_tail(x)
+    return jnp.maximum(x, 0) - far * ratio * root * root
 
 
 def _gelu_slope(x, approximate):
-    near = jnp.clip(x, -40, 40)
     if approximate:
+        end = _GELU_END[str(x.dtype)]
+        near = jnp.clip(x, -end, end)
         square = near * near
         u = near * (_GELU_LINEAR + _GELU_CUBIC * square)
         return _gated_slope(near * (_GELU_LINEAR + 3 * _GELU_CUBIC * square), u)
-    start = _GELU_TAIL[str(x.dtype)]
+    far, ratio, root = _normal_tail(x)
+    beyond = root * (ratio - far) * root  # in this order it does not underflow early
+    return jnp.where(x > 0, 1 - beyond, beyond)
+
+
+# Where the exact GELU has reached its limits.
+_NORMAL_END = {"float32": 14.5, "float64": 40.0}
+# The tail of the normal distribution by its density, times 1 + |x| / 2, as a polynomial in |x| / (|x| + 2): 6e-8 off.
+_MILLS = (
+    1.2533142125604364,
+    -0.7466993202986568,
+    -0.23965878544195296,
+    0.10201669377715689,
+    0.15797041513559107,
+    -0.01965587349724271,
+    0.0939452065207502,
+    -0.06859032188082073,
+    -0.09769807243000446,
+    0.06510766800419307,
+)
+
+
+def _normal_tail(x):
+    """``|x|``, the tail of the normal distribution beyond it by its density there, and the root of that density."""
+    far = jnp.minimum(jnp.where(x > 0, x, -x), _NORMAL_END[str(x.dtype)])  # not abs, which has no slope at 0
     # x^2 in two parts, the first of which is exact: rounded, its error would be that of the exponent.
     info = jnp.finfo(x.dtype)
-    coarse = jax.lax.reduce_precision(near, exponent_bits=info.nexp, mantissa_bits=info.nmant // 2)
-    density = jnp.exp(coarse * coarse / -4) * jnp.exp((near - coarse) * (near + coarse) / -4)  # the root of it
-    # In the tail both terms are tiny and cancel: the density is taken out of them, as two roots.
-    tail = density * ((near + _mills_ratio(jnp.minimum(near, start))) / _ROOT_OF_TAU) * density
-    above = jax.lax.erfc(-near / math.sqrt(2)) / 2 + near / _ROOT_OF_TAU * density * density
-    return jnp.where(near < start, tail, above)
+    coarse = jax.lax.reduce_precision(far, exponent_bits=info.nexp, mantissa_bits=info.nmant // 2)
+    rest = (coarse - far) * (coarse + far) / 4
+    root = jnp.exp(coarse * coarse / -4) * (1 + rest * (1 + rest * (1 / 2 + rest / 6)))
+    return far, _mills_ratio(far), root / (2 * math.pi) ** 0.25
 
 
-_ROOT_OF_TAU = math.sqrt(2 * math.pi)
-# Where the tail of the exact GELU starts: the distribution function itself underflows further down.
-_GELU_TAIL = {"float32": -9.0, "float64": -30.0}
-
-
-def _mills_ratio(x):
-    """The normal distribution function by the density, for x in the tail: a continued fraction in 1 / x^2."""
-    s = 1 / (x * x)
-    return -1 / x / (1 + s / (1 + 2 * s / (1 + 3 * s / (1 + 4 * s / (1 + 5 * s)))))
+def _mills_ratio(far):
+    if far.dtype == jnp.float32:
+        s = 1 / (1 + far / 2)
+        v = 1 - s  # exact near 0, where most inputs are
+        return s * functools.reduce(lambda sum, coefficient: sum * v + coefficient, reversed(_MILLS))
+    s = 1 / jnp.square(jnp.maximum(far, 20))
+    fraction = jnp.maximum(far, 20) * s / (1 + s / (1 + 2 * s / (1 + 3 * s / (1 + 4 * s / (1 + 5 * s)))))
+    near = jnp.minimum(far, 20)
+    below = jnp.exp(near * near / 2) * jax.lax.erfc(near / math.sqrt(2)) * math.sqrt(math.pi / 2)
+    return jnp.where(far < 20, below, fraction)
 
 
 keep_input(gelu, slope=_gelu_slope)

@@ -9,11 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
+from jax.typing import ArrayLike
 
-from .._precision import is_half, widen
+from .._precision import for_every_dtype, is_half, widen
 
 #: A parameter annotated with one of these is part of the program, not data: jit compiles anew for each value.
 _STATIC = (bool, int, str)
+
+# Looked up now: whoever puts ours in their place does so later.
+_JAX_NN = {name: getattr(jax.nn, name) for name in dir(jax.nn)}
 
 
 class Rectifier:
@@ -25,10 +29,11 @@ class Rectifier:
 
     __name__: str
 
-    def __init__(self, fun: Callable, prepare: Callable = lambda *args: args):
+    def __init__(self, fun: Callable, prepare: Callable = lambda *args: args, derivative: bool = True):
         functools.update_wrapper(self, fun)
         self._fun = fun
         self._prepare = prepare
+        self._derivative = derivative
         self._signature = inspect.signature(fun)
         self._rule: tuple[Callable, Callable] | None = None
         self._input_rule: tuple[Callable, Callable] | None = None
@@ -38,7 +43,7 @@ class Rectifier:
         # jit is the outermost layer, named after the function: eager calls take its fast path, and a probe finds
         # the call by that name. (jax.nn.relu has custom_jvp outside: jax#22513.)
         def jitted(bind: Callable) -> Callable:
-            return jax.jit(functools.wraps(fun)(functools.partial(bind)), static_argnames=static)
+            return jax.jit(functools.wraps(fun)(functools.partial(self._typed, bind)), static_argnames=static)
 
         self._call = jitted(functools.partial(self._bind, False))
         self._call_from_input = jitted(functools.partial(self._bind, True))
@@ -79,61 +84,116 @@ class Rectifier:
     def __repr__(self) -> str:
         return f"<rectifier {self.__name__}>"
 
+    def _typed(self, bind: Callable, *args: Any, **kwargs: Any) -> Any:
+        """What somebody else declares as a rectifier has the dtypes that it has; ours have those of ``jax.nn``."""
+        library, module, *_ = (*self._fun.__module__.split("."), "")
+        if library != "relujax":
+            return bind(*args, **kwargs)
+        twin = _JAX_NN.get(self.__name__) if module == "functions" else None
+        bound = self._signature.bind(*args, **kwargs)
+        return for_every_dtype(bind, self.__name__.lstrip("_"), twin)(*bound.args, **bound.kwargs)
+
     def _bind(self, from_input: bool, *args: Any, **kwargs: Any) -> Any:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = self._prepare(*bound.args)
         # A default that nobody passed is still a Python number here, and a rule may decide by its value.
-        known = {i: a for i, a in enumerate(arguments) if isinstance(a, (bool, int, float, str))}
-        traced = [a for i, a in enumerate(arguments) if i not in known]
-
-        def every(values: Sequence, wrap: Callable = lambda value: value) -> list:
-            rest = iter(values)
-            return [wrap(known[i]) if i in known else next(rest) for i in range(len(arguments))]
-
-        with_rule = jax.custom_jvp(lambda *values: self._fun(*every(values)))
-        with_rule.defjvp(functools.partial(self._jvp, every, from_input), symbolic_zeros=True)
+        split = _Split([a if a is None or isinstance(a, (bool, int, float, str)) else ... for a in arguments])
+        traced = split.traced(arguments)
+        rule = self._rule_of_primals(split, from_input, is_half(arguments[0]))
+        if self._derivative:
+            with_rule = jax.custom_jvp(lambda *values: self._fun(*split.every(values)))
+            with_rule.defjvp(functools.partial(_jvp, split, *rule), symbolic_zeros=True)
+        else:
+            with_rule = jax.custom_vjp(lambda *values: self._fun(*split.every(values)))
+            with_rule.defvjp(*_vjp(split, *rule, traced), symbolic_zeros=True)
         return with_rule(*traced)
 
-    def _jvp(self, every: Callable, from_input: bool, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        if self._rule is None:
-            raise TypeError(
-                f"{self!r} was differentiated before its rule was declared: expected a call of "
-                f"{self.__name__}.defvjp(fwd, bwd) first"
-            )
-        directions = every(tangents, wrap=lambda _: None)
-        perturbed = [not (t is None or isinstance(t, SymbolicZero)) for t in directions]
+    def _rule_of_primals(self, split: "_Split", from_input: bool, half: bool) -> tuple[Callable, Callable]:
+        """The declared pair, or one that keeps the arguments; ``fwd`` takes objects with ``.value``."""
 
-        def arguments(values: Sequence) -> Sequence:
-            values = every(values)
-            if not self._symbolic_zeros:
-                return values
-            return [CustomVJPPrimal(v, p) for v, p in zip(values, perturbed, strict=True)]
+        def declared() -> tuple[Callable, Callable]:
+            if self._rule is None:
+                raise TypeError(
+                    f"{self!r} was differentiated before its rule was declared: expected a call of "
+                    f"{self.__name__}.defvjp(fwd, bwd) first"
+                )
+            return self._input_rule if self._input_rule and (from_input or half) else self._rule
 
-        fwd, bwd = self._rule
-        if self._input_rule and (from_input or is_half(primals[0])):
-            fwd, bwd = self._input_rule
-        elif from_input:
-            forward, backward = fwd, bwd
-            fwd = lambda *values: (forward(*values)[0], primals)  # noqa: E731
-            bwd = lambda values, g: backward(forward(*arguments(values))[1], g)  # noqa: E731
-        value, kept = fwd(*arguments(primals))
-        y, residual = _keep(value, kept)
-        directions = {i: t for i, (t, p) in enumerate(zip(directions, perturbed, strict=True)) if p}
+        def fwd(*primals: CustomVJPPrimal) -> tuple[Any, Any]:
+            return declared()[0](*(primals if self._symbolic_zeros else (p.value for p in primals)))
 
-        # checkpoint makes partial evaluation keep this map's inputs, which are the declared residual, and not
-        # whatever XLA finds handy inside it. The map is linear in the tangents, so JAX transposes it for vjp.
-        @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False)
-        def push(residual, directions):
-            # In at least float32: a half-precision gradient of a hyperparameter would be summed in half precision.
-            wide = widen(y).dtype
-            terms = [bwd(residual, jnp.broadcast_to(t.astype(wide), y.shape))[i] for i, t in directions.items()]
-            return functools.reduce(operator.add, terms).astype(y.dtype)
+        def keep_arguments(*primals: CustomVJPPrimal) -> tuple[Any, Any]:
+            return fwd(*primals)[0], split.traced([p.value for p in primals])
 
-        return y, push(residual, directions)
+        def from_arguments(values: Sequence, g: jax.Array) -> Any:
+            return declared()[1](fwd(*(CustomVJPPrimal(v, True) for v in split.every(values)))[1], g)
+
+        if from_input and not self._input_rule:
+            return keep_arguments, from_arguments
+        return fwd, lambda residual, g: declared()[1](residual, g)
 
 
-def rectifier(fun: Callable, prepare: Callable = lambda *args: args) -> Rectifier:
+class _Split:
+    """Arguments of a call, those that are known when it is traced apart from those that are not (``...``)."""
+
+    def __init__(self, known: Sequence):
+        self._known = known
+
+    def traced(self, arguments: Sequence) -> list:
+        return [a for a, known in zip(arguments, self._known, strict=True) if known is ...]
+
+    def every(self, traced: Sequence, wrap: Callable = lambda value: value) -> list:
+        rest = iter(traced)
+        return [next(rest) if known is ... else wrap(known) for known in self._known]
+
+
+def _vjp(split: _Split, fwd: Callable, bwd: Callable, traced: Sequence) -> tuple[Callable, Callable]:
+    """The rule for :class:`jax.custom_vjp`."""
+
+    def forward(*primals: CustomVJPPrimal) -> tuple[Any, Any]:
+        value, kept = fwd(*split.every(primals, wrap=lambda value: CustomVJPPrimal(value, False)))
+        return _keep(value, kept)
+
+    def backward(residual: Any, g: Any) -> tuple:
+        if isinstance(g, SymbolicZero):
+            return (None,) * len(traced)
+        cotangents = split.traced(bwd(residual, widen(g)))
+        return tuple(c if c is None else _summed(c, like=a) for c, a in zip(cotangents, traced, strict=True))
+
+    return forward, backward
+
+
+def _summed(cotangent: jax.Array, like: ArrayLike) -> jax.Array:
+    """The cotangent of an argument that was broadcast."""
+    shape = jnp.shape(like)
+    rank = cotangent.ndim - len(shape)
+    axes = [i for i in range(cotangent.ndim) if i < rank or shape[i - rank] != cotangent.shape[i]]
+    return cotangent.sum(axes).reshape(shape).astype(jnp.result_type(like))
+
+
+def _jvp(split: _Split, fwd: Callable, bwd: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """The rule for :class:`jax.custom_jvp`."""
+    directions = split.every(tangents, wrap=lambda _: None)
+    perturbed = [not (t is None or isinstance(t, SymbolicZero)) for t in directions]
+    arguments = split.every(primals)
+    value, kept = fwd(*(CustomVJPPrimal(v, p) for v, p in zip(arguments, perturbed, strict=True)))
+    y, residual = _keep(value, kept)
+    directions = {i: t for i, (t, p) in enumerate(zip(directions, perturbed, strict=True)) if p}
+
+    # checkpoint makes partial evaluation keep this map's inputs, which are the declared residual, and not
+    # whatever XLA finds handy inside it. The map is linear in the tangents, so JAX transposes it for vjp.
+    @functools.partial(jax.checkpoint, policy=jax.checkpoint_policies.nothing_saveable, prevent_cse=False)
+    def push(residual, directions):
+        # In at least float32: a half-precision gradient of a hyperparameter would be summed in half precision.
+        wide = widen(y).dtype
+        terms = [bwd(residual, jnp.broadcast_to(t.astype(wide), y.shape))[i] for i, t in directions.items()]
+        return functools.reduce(operator.add, terms).astype(y.dtype)
+
+    return y, push(residual, directions)
+
+
+def rectifier(fun: Callable, prepare: Callable = lambda *args: args, derivative: bool = True) -> Rectifier:
     r"""Decorate an elementwise function whose gradient rule is declared as (forward, residual, backward).
 
     The protocol is that of :class:`jax.custom_vjp`, which refuses forward mode. Here the same rule answers it too: for
@@ -149,6 +209,8 @@ def rectifier(fun: Callable, prepare: Callable = lambda *args: args) -> Rectifie
             ``bool``, ``int`` or ``str`` is static: it chooses a formula, and has no gradient.
         prepare: ``prepare(*args) -> args``, in plain ``jax.numpy``, brings all arguments to what ``fun`` and the rule
             see; for example to a shape that broadcasts.
+        derivative: whether the rule is the derivative. Without, it may do anything, also what is not linear in ``g``,
+            and answers reverse mode alone, as :class:`jax.custom_vjp` does.
 
     Returns:
         A callable, jitted under the name of ``fun``, with ``defvjp(fwd, bwd, symbolic_zeros=False)``.
@@ -163,9 +225,14 @@ def rectifier(fun: Callable, prepare: Callable = lambda *args: args) -> Rectifie
     >>> jax.grad(cube)(2.0).item(), jax.jvp(cube, (2.0,), (1.0,))[1].item(), jax.hessian(cube)(2.0).item()
     (12.0, 12.0, 12.0)
 
-    Not for rules that are nonlinear in ``g``, or on purpose not the derivative: those stay ``jax.custom_vjp``.
+    >>> @functools.partial(rectifier, derivative=False)
+    ... def sign(x):
+    ...     return jnp.sign(x)
+    >>> sign.defvjp(lambda x: (sign(x), None), lambda _, g: (g,))
+    >>> jax.grad(sign)(2.0).item()
+    1.0
     """
-    return Rectifier(fun, prepare)
+    return Rectifier(fun, prepare, derivative)
 
 
 def _keep(y: jax.Array, residual: Any) -> tuple[jax.Array, Any]:

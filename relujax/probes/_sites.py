@@ -14,7 +14,8 @@ from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 
 #: Calls that jax.nn and Flax make by a name of their own, and the kind they are.
-_NAMED = {name: name for name, row in ACTIVATIONS.items() if row.elementwise} | {"hard_swish": "hard_silu"}
+_NAMED = {name: name for name, row in ACTIVATIONS.items() if row.elementwise and row.kin != "gated"}
+_NAMED |= {"hard_swish": "hard_silu"}
 #: Primitives that hand a parameter on without consuming it.
 _CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", "squeeze", "copy")
 #: Primitives that are an activation by themselves: nobody names tanh or the sigmoid.

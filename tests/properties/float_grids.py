@@ -28,15 +28,24 @@ class Variant(rx.Activation):
         return f"{super().name}_{self.suffix}"
 
 
-def _exact_gelu():
-    row = rx.ACTIVATIONS["gelu"]
+def _variant(name, suffix, example, **other):
+    row = rx.ACTIVATIONS[name]
     of_row = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-    of_row |= {"example": MappingProxyType({"approximate": False}), "steepest": 1.1289041451851547}
-    return Variant(**of_row, suffix="exact")
+    return Variant(**of_row | other | {"example": MappingProxyType(dict(row.example) | example)}, suffix=suffix)
 
 
+def _nelu_slope(x):
+    return jnp.where(x > 0, 1, 0.1 * jnp.minimum(x, 0) / (1 + jnp.minimum(x, 0) ** 2) ** 2)
+
+
+_EXACT = {"approximate": False}
+VARIANTS = (
+    _variant("gelu", "exact", _EXACT, steepest=1.1289041451851547),
+    _variant("geglu", "exact", _EXACT, steepest=1.5 * 1.1289041451851547),
+    _variant("sugar", "nelu", {"surrogate": "nelu"}, slope=_nelu_slope, kink_slopes=(0.0,), steepest=1.0),
+)
 #: What the properties are properties of.
-ELEMENTWISE = {row.name: row for row in (*rx.ACTIVATIONS.values(), _exact_gelu()) if row.elementwise}
+ELEMENTWISE = {row.name: row for row in (*rx.ACTIVATIONS.values(), *VARIANTS) if row.elementwise}
 ROWS = pytest.mark.parametrize("row", ELEMENTWISE.values(), ids=lambda row: row.name)
 HYPERPARAMETERS = pytest.mark.parametrize(
     ("row", "name"),
@@ -80,6 +89,11 @@ def by_row64(compute: Callable, *args):
     """The same on float64 arguments, also where JAX runs in 32 bits."""
     with jax.enable_x64(True):
         return by_row(compute, *(np.asarray(arg, np.float64) for arg in args))
+
+
+def flushed_gate(row, got, want):
+    """Where a gate was flushed to 0 before its product was taken, which is no longer subnormal then."""
+    return (row.kin == "gated") & (got == 0) & (np.abs(want) < 4 * FLUSHED)
 
 
 def ulps(got, want, dtype):

@@ -43,8 +43,8 @@ def test_the_registry_says_whether_forward_mode_works(row):
     if row.forward_mode:
         jax.eval_shape(forward, POINTS)
     else:
-        with pytest.raises(TypeError, match="forward-mode"):
-            jax.eval_shape(forward, POINTS)
+        with pytest.raises(TypeError, match="custom_vjp"):
+            forward(POINTS)
 
 
 @pytest.mark.parametrize("jacobian", [jax.jacrev, jax.jacfwd])

@@ -5,7 +5,7 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import FLOATS, FLUSHED, HALVES, ROWS, by_row, by_row64, grid, jax_twin, ulps
+from float_grids import FLOATS, FLUSHED, HALVES, ROWS, by_row, by_row64, flushed_gate, grid, jax_twin, ulps
 
 
 def value(row, x):
@@ -51,10 +51,11 @@ def test_every_half_precision_value_is_the_float64_value_rounded_once(row, dtype
     x = grid(dtype)
     got, want = (of[row.name] for of in values(dtype))
     flushed = (np.abs(x.astype(np.float64)) < FLUSHED) & (got == 0)  # the input was, before anything was computed
-    distance = np.where(flushed, 0, ulps(got, want, dtype))
+    distance = np.where(flushed | flushed_gate(row, got, want), 0, ulps(got, want, dtype))
     assert np.all(distance <= 1), (x[~(distance <= 1)], distance[~(distance <= 1)])
-    # Rounded once from float32: arithmetic in half precision misses the nearest value far more often than this.
-    assert np.mean(distance == 1) < 1e-3
+    # Rounded once from float32: arithmetic in half precision misses the nearest value far more often than this. A
+    # product with 1.5 lies half way between two values far more often than chance has it.
+    assert np.mean(distance == 1) < (5e-3 if row.kin == "gated" else 1e-3)
 
 
 # What misses 4 ulp, and why.
@@ -63,7 +64,10 @@ VALUE_ULPS = {
     "star_relu": 100,  # likewise at 0.71
     # The exponent of the left tail is rounded before it is raised: an error of |exponent| ulp.
     "gelu": 150,
+    "geglu": 150,
+    "geglu_exact": 120,
     "quick_gelu": 80,
+    "clamped_swiglu": 80,
     "gelu_exact": 120,
 }
 
@@ -72,7 +76,7 @@ VALUE_ULPS = {
 def test_float32_values(row):
     x, theirs = grid(jnp.float32), twins()[row.name]
     got, want = (of[row.name] for of in values(jnp.float32))
-    distance = ulps(got, want, jnp.float32)
+    distance = np.where(flushed_gate(row, got, want), 0, ulps(got, want, jnp.float32))
     # Never worse than jax.nn, whose limits are XLA's expm1, logistic and tanh.
     limit = VALUE_ULPS.get(row.name, 4)
     if theirs is not None:

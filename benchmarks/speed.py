@@ -1,0 +1,207 @@
+"""Time of relujax beside jax.nn's and PyTorch's in one run, on the same cores; values are compared first.
+
+A training step: the gradient of the stack of benchmarks/memory.py in a scan, at batch 1024 and width 512, with 4 layers
+instead of 16 (each is like the others). Value and gradient: jit of (f(x), vjp(g)) of 16 M float32 numbers, and how much
+of the bandwidth that a compiled copy reaches here its four arrays make. Eager: one call on 64 numbers.
+
+python -m benchmarks.speed [--quick] [--only NAME ...]
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import relujax as rx
+
+from ._common import finish, members, peer
+from ._timing import agree, decided, interleaved, keep_freed_memory, normal, value_and_gradient
+from .memory import loss
+
+try:
+    import torch  # type: ignore[import-not-found]
+except ImportError:
+    torch = None
+
+LAYERS, BATCH, WIDTH = 4, 1024, 512
+SHAPE = (16_000, 1_000)
+EAGER_MICROSECONDS, EAGER_TIMES = 15.0, 10.0
+STEP = 1.02
+CLOCK = 1.02  # "at most 1.0x", as far as clocks here can tell: jax.nn beside itself is 0.98 to 1.02
+
+# What the peer's name is in torch.nn.functional or torch, and its further arguments.
+_TORCH: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("relu", {}),
+    "relu6": ("relu6", {}),
+    "leaky_relu": ("leaky_relu", {}),
+    "threshold": ("threshold", {"threshold": 0.5, "value": 0.25}),
+    "hard_tanh": ("hardtanh", {}),
+    "hard_sigmoid": ("hardsigmoid", {}),
+    "soft_shrink": ("softshrink", {}),
+    "hard_shrink": ("hardshrink", {}),
+    "elu": ("elu", {}),
+    "celu": ("celu", {}),
+    "selu": ("selu", {}),
+    "gelu": ("gelu", {"approximate": "tanh"}),
+    "exact gelu": ("gelu", {}),
+    "silu": ("silu", {}),
+    "mish": ("mish", {}),
+    "softplus": ("softplus", {}),
+    "log_sigmoid": ("logsigmoid", {}),
+    "hard_silu": ("hardswish", {}),
+    "sigmoid": ("sigmoid", {}),
+    "tanh": ("tanh", {}),
+    "soft_sign": ("softsign", {}),
+}
+
+# Rows that miss "at most 1.0x", what is asserted of them instead, and why.
+_EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {}
+
+
+def functions() -> dict[str, tuple[Callable, Callable | None]]:
+    """Each elementwise member, and jax.nn's."""
+    rows = {name: (fun, peer(name)) for name, fun in members().items()}
+    exact = {"approximate": False}
+    rows["exact gelu"] = (functools.partial(rx.gelu, **exact), functools.partial(jax.nn.gelu, **exact))
+    return rows
+
+
+def step_ratio(ours: Callable, theirs: Callable, name: str, rounds: int) -> float:
+    """Of the gradient of the reference stack."""
+    weights, x = normal(0, (LAYERS, WIDTH, WIDTH)) / WIDTH**0.5, normal(1, (BATCH, WIDTH))
+    steps = {
+        side: jax.jit(jax.grad(functools.partial(loss, act, "scan")))
+        for side, act in (("relujax", ours), ("jax.nn", theirs))
+    }
+    agree(*(step(weights, x) for step in steps.values()), name, tolerance=1e-4)
+    calls = {side: functools.partial(step, weights, x) for side, step in steps.items()}
+    return decided(calls, rounds, {"jax.nn": STEP})[0]["jax.nn"]
+
+
+def torch_call(name: str, x: jax.Array, g: jax.Array) -> Callable | None:
+    """Value and gradient by torch."""
+    if torch is None or name not in _TORCH:
+        return None
+    attribute, arguments = _TORCH[name]
+    fun = getattr(torch.nn.functional, attribute, None) or getattr(torch, attribute)
+    given, cotangent = (torch.from_numpy(np.array(array)) for array in (x, g))
+
+    def call() -> tuple[Any, Any]:
+        leaf = given.detach().requires_grad_()
+        y = fun(leaf, **arguments)
+        return y.detach(), torch.autograd.grad(y, leaf, cotangent)[0]
+
+    return call
+
+
+def sides(name: str, ours: Callable, theirs: Callable | None, x: jax.Array, g: jax.Array) -> dict[str, Callable]:
+    """What is timed, after a check that all give the same."""
+    calls: dict[str, Callable] = {"relujax": functools.partial(value_and_gradient(ours), x, g)}
+    if theirs:
+        calls["jax.nn"] = functools.partial(value_and_gradient(theirs), x, g)
+    if by_torch := torch_call(name, x, g):
+        calls["torch"] = by_torch
+    at_kinks = np.isin(np.asarray(x[:8]), rx.ACTIVATIONS[name].kinks if name in rx.ACTIVATIONS else ())
+    for side, call in calls.items():
+        if side != "relujax":
+            agree(*([np.where(at_kinks, 0, part[:8]) for part in c()] for c in (calls["relujax"], call)), name)
+    return calls
+
+
+def limit(name: str, peer_name: str) -> float:
+    return _EXCEPTIONS.get((name, peer_name), (CLOCK, ""))[0]
+
+
+def eager_microseconds(call: Callable, repeats: int) -> float:
+    """The best of some means: what a call costs when nothing gets in its way."""
+    jax.block_until_ready(call())
+    means = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for _ in range(100):
+            call()
+        means.append((time.perf_counter() - start) / 100)
+    return min(means) * 1e6
+
+
+def measured(only: list[str], quick: bool) -> list[dict[str, Any]]:
+    rounds = 5 if quick else 15
+    x, g = normal(0, SHAPE), normal(1, SHAPE)
+    small = normal(2, (8, 8))
+    copy = jax.jit(jnp.negative)
+    bandwidth = 2 * x.nbytes / statistics.median(interleaved({"copy": lambda: copy(x)}, 15)["copy"])
+    print(f"A compiled copy: {bandwidth / 1e9:.1f} GB/s, read and written.")
+    rows = []
+    for name, (ours, theirs) in functions().items():
+        if only and name not in only:
+            continue
+        calls = sides(name, ours, theirs, x, g)
+        limits = {side: limit(name, side) for side in calls}
+        ratios, seconds = decided(calls, rounds, limits)
+        rows.append(
+            {
+                "activation": name,
+                "step / jax.nn": step_ratio(ours, theirs, name, rounds) if theirs else None,
+                "16 M / jax.nn": ratios.get("jax.nn"),
+                "16 M / torch": ratios.get("torch"),
+                "of copy bandwidth": 4 * x.nbytes / statistics.median(seconds["relujax"]) / bandwidth,
+                "eager, us": eager_microseconds(functools.partial(ours, small), 3 * rounds),
+                "known": "; ".join(reason for (row, _), (_, reason) in _EXCEPTIONS.items() if row == name),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def relu_eager_times() -> float:
+    """How many times an eager call of jax.nn.relu costs what ours does."""
+    small = normal(2, (8, 8))
+    calls = (functools.partial(fun, small) for fun in (jax.nn.relu, rx.relu))
+    theirs, ours = (eager_microseconds(call, 30) for call in calls)
+    return theirs / ours
+
+
+def claimed(rows: list[dict[str, Any]]) -> dict[str, bool]:
+    def beyond(column: str, most: Callable[[str], float]) -> list[str]:
+        return [row["activation"] for row in rows if row[column] is not None and row[column] > most(row["activation"])]
+
+    late = {
+        f"a training step takes at most {STEP}x of jax.nn's": beyond("step / jax.nn", lambda _: STEP),
+        f"an eager call takes at most {EAGER_MICROSECONDS:.0f} us": beyond("eager, us", lambda _: EAGER_MICROSECONDS),
+    }
+    for side in ("jax.nn", "torch"):
+        column = f"16 M / {side}"
+        number = sum(row[column] is not None for row in rows)
+        late[f"16 M values and gradients take at most 1.0x of {side}'s ({number} rows)"] = beyond(
+            column, lambda name, side=side: limit(name, side)
+        )
+    claims = {claim + (f"; not {', '.join(names)}" if names else ""): not names for claim, names in late.items()}
+    times = relu_eager_times()
+    claims[f"an eager relu costs at least {EAGER_TIMES:.0f} times less than jax.nn's ({times:.1f})"] = times >= 10
+    return claims
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, and noisy")
+    parser.add_argument("--only", nargs="+", default=[], choices=list(functions()), metavar="NAME")
+    options = parser.parse_args()
+    keep_freed_memory()
+    if torch is None:
+        print("torch is NOT installed here: its column is empty.")
+    else:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))  # as many as XLA takes
+    rows = measured(options.only, options.quick)
+    partial = "-partial" if options.only or options.quick else ""
+    finish(f"speed{partial}", rows, claimed(rows), "Time beside the peers'")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""On a mesh of devices every member is local: no collective, the values of one device, and the input's sharding."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from float_grids import ROWS
+
+# Devices are counted when jax starts, which it has by now: another process has eight of them.
+PROGRAM = """
+import json, re, sys
+sys.path.insert(0, sys.argv[1])
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from float_grids import ELEMENTWISE
+
+# The last axis of a shard: a multiple of 8, and not.
+CASES = {"both axes": ((8, 32), P("a", "b")), "the last axis": ((3, 64), P(None, ("a", "b"))),
+         "the last axis, no bytes": ((4, 40), P(None, "a")), "both axes, no bytes": ((8, 10), P("a", "b"))}
+COLLECTIVE = re.compile(r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
+faults = {name: [] for name in ELEMENTWISE}
+
+
+def value_and_slope(name):
+    def of(x):
+        y, pull = jax.vjp(lambda x: ELEMENTWISE[name].fun(x, **ELEMENTWISE[name].example), x)
+        return y, *pull(y)
+
+    return of
+
+
+def faults_of(names, run, x, want):
+    compiled = jax.jit(lambda x: {name: run(name)(x) for name in names}).lower(x).compile()
+    if found := COLLECTIVE.search(compiled.as_text()):
+        yield names[0], found.group()
+    for name, arrays in compiled(x).items():
+        for what, array, plain in zip(("value", "slope"), arrays, want[name], strict=True):
+            if not array.sharding.is_equivalent_to(x.sharding, x.ndim):
+                yield name, f"{what} has {array.sharding}"
+            if not np.allclose(array, plain, rtol=1e-5, atol=1e-6):
+                yield name, f"another {what}"
+
+
+def check(case, run, x, sharding):
+    want, x, names = single(x), jax.device_put(x, sharding), list(ELEMENTWISE)
+    try:
+        found = list(faults_of(names, run, x, want))
+    except Exception:
+        found = [True]
+    if found:  # one compilation told that there is a fault; one each tells whose
+        for name in names:
+            try:
+                faults[name] += [f"{case}: {fault}" for _, fault in faults_of([name], run, x, want)]
+            except Exception as error:
+                faults[name].append(f"{case}: {error}")
+
+
+single = jax.jit(lambda x: {name: value_and_slope(name)(x) for name in ELEMENTWISE})
+for case, (shape, spec) in CASES.items():
+    x = np.linspace(-4, 4, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind, kind))
+        with jax.set_mesh(mesh):
+            check(f"{kind.name}, {case}", value_and_slope, x, NamedSharding(mesh, spec))
+        if kind is AxisType.Auto and case.startswith("both"):
+            local = lambda name: jax.shard_map(value_and_slope(name), mesh=mesh, in_specs=spec, out_specs=spec)
+            check(f"shard_map, {case}", local, x, NamedSharding(mesh, spec))
+print(json.dumps(faults))
+"""
+
+
+@pytest.fixture(scope="module")
+def faults():
+    here = pathlib.Path(__file__).parent
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", PROGRAM, str(here)]
+    done = subprocess.run(command, env=environment, cwd=here.parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@ROWS
+def test_sharded_input_is_computed_where_it_lies(row, faults):
+    assert not faults[row.name]
