@@ -38,7 +38,8 @@ class ActivationModule(nnx.Module):
         channels, dtype, rngs = values.pop("channels", 1), values.pop("param_dtype", None), values.pop("rngs", None)
         if channels < 1:
             raise ValueError(f"got channels={channels}: expected 1 (shared) or the length of the last axis")
-        self.rngs = rngs[_STREAM].fork() if rngs is not None else None
+        has_stream = rngs is not None and (_STREAM in rngs or "default" in rngs)
+        self.rngs = rngs[_STREAM].fork() if has_stream else None
         for name, value in values.items():
             if name in self.row.learnt:
                 value = nnx.Param(jnp.full((channels,), value, dtype))
@@ -114,8 +115,8 @@ def _module(row: Activation) -> type[ActivationModule]:
     Args:
         {arguments}
 
-    >>> {row.module}({needed})(jnp.array([[-1.0, 2.0]])).shape
-    (1, 2)
+    >>> {row.module}({needed})(jnp.array([[-1.0, 2.0, 0.0, 3.0]])).ndim
+    2
     """
     members = {"__doc__": about, "__module__": __name__, "__signature__": signature, "row": row}
     return type(row.module, (ActivationModule,), members)

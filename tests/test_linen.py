@@ -22,6 +22,11 @@ CALLS = [
     "GELU(approximate=False)",
     "SReLU(channels=4)",
     "Tanh()",
+    "JumpReLU(threshold=0.5)",
+    "RReLU(deterministic=True)",
+    "ProbAct(deterministic=True, channels=4)",
+    "TopK(2)",
+    "CReLU()",
 ]
 
 
@@ -70,3 +75,26 @@ def test_a_twin_needs_no_random_key_to_run():
     twin = rx.linen.PReLU()
     variables = twin.init(KEY, X)
     assert twin.apply(variables, X, rngs=None).shape == X.shape
+
+
+@pytest.mark.parametrize("name", ["RReLU", "NoisyReLU", "ProbAct"])
+def test_a_twin_that_draws_takes_its_keys_from_apply(name):
+    twin = getattr(rx.linen, name)()
+    variables = twin.init({"params": KEY, "activation": KEY}, X)
+    one, two, again = (twin.apply(variables, X, rngs={"activation": jax.random.key(i)}) for i in (1, 2, 1))
+    assert (one != two).any()
+    np.testing.assert_array_equal(one, again)
+
+
+def test_the_twin_of_batch_top_k_has_its_threshold_in_batch_stats():
+    twin = rx.linen.BatchTopK(2)
+    variables = twin.init(KEY, X)
+    y, changed = twin.apply(variables, X, mutable=["batch_stats"])
+    np.testing.assert_array_equal(y, rx.batch_top_k(X, 2))
+    smallest = np.min(np.asarray(y)[np.asarray(y) != 0])
+    assert changed["batch_stats"]["threshold"] == pytest.approx(smallest)
+
+
+def test_the_twin_of_apl_draws_its_slopes_at_init():
+    variables = rx.linen.APL(3, channels=4).init(KEY, X)
+    assert jax.tree.map(jnp.shape, dict(variables["params"])) == {"slopes": (3, 4), "hinges": (3, 4)}

@@ -10,7 +10,10 @@ import relujax as rx
 from relujax.nnx import MODULES
 
 X = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
-PLAIN = [row for row in rx.ACTIVATIONS.values() if row.elementwise]
+PLAIN = [row for row in rx.ACTIVATIONS.values() if row.elementwise and row.module]
+#: Made by hand, with state or more than one number of a name.
+OWN = {"apl", "batch_top_k"}
+GENERATED = [row for row in rx.ACTIVATIONS.values() if row.module and row.name not in OWN]
 BY_ARGUMENTS = {
     "ReLU()": lambda x: rx.relu(x),
     "LeakyReLU()": lambda x: rx.leaky_relu(x, 0.01),
@@ -44,18 +47,20 @@ def test_a_module_is_its_function(call):
 
 
 def test_every_activation_has_its_module_by_its_name():
-    assert MODULES.keys() == rx.ACTIVATIONS.keys()
+    two_arrays = {"bilinear", "reglu", "geglu", "swiglu", "clamped_swiglu", "drelu"}
+    assert MODULES.keys() == rx.ACTIVATIONS.keys() - two_arrays
     for name, module in MODULES.items():
         assert getattr(rx.nnx, rx.ACTIVATIONS[name].module) is module
         assert module.__module__ == "relujax.nnx"
 
 
 def complete(row):
-    """A module with the arguments that it cannot do without."""
-    return MODULES[row.name](**{name: row.example[name] for name in row.needs})
+    """A module with the arguments that it cannot do without; those that draw are set to draw nothing."""
+    given = {name: row.example[name] for name in row.needs if name != "key"}
+    return MODULES[row.name](**given, **({"deterministic": True} if row.draws else {}))
 
 
-@pytest.mark.parametrize("row", PLAIN, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", GENERATED, ids=lambda row: row.name)
 def test_a_module_is_its_function_and_learns_what_the_registry_says(row):
     given = {name: row.example[name] for name in row.needs} | dict(row.learnt)
     module = complete(row)
@@ -69,6 +74,15 @@ def test_a_module_is_its_function_and_learns_what_the_registry_says(row):
         want = jax.grad(lambda given: jnp.sum(row.fun(X, **given) ** 2))(given)
         for name, grad in grads.items():
             np.testing.assert_allclose(grad, [want[name]], rtol=1e-4, err_msg=name)
+
+
+def test_modules_of_whole_arrays_take_their_static_arguments():
+    x = X[:, :4]
+    np.testing.assert_array_equal(rx.nnx.TopK(2, axis=0)(x), rx.top_k(x, 2, axis=0))
+    np.testing.assert_array_equal(rx.nnx.Maxout(pieces=4)(x), rx.maxout(x, 4))
+    np.testing.assert_array_equal(rx.nnx.CReLU(axis=0)(x), rx.crelu(x, axis=0))
+    np.testing.assert_array_equal(rx.nnx.GLU(axis=0)(x), rx.glu(x, axis=0))
+    np.testing.assert_array_equal(rx.nnx.SUGAR("nelu")(x), rx.relu(x))
 
 
 def test_an_unknown_module_lists_the_known_ones():
@@ -147,3 +161,78 @@ def test_the_probe_finds_modules_by_their_activation():
     found = rx.sites(lambda params, x: nnx.merge(graphdef, params)(x), params, X)
     assert [site.kind for site in found] == [row.name for row in PLAIN]
     assert [site.name for site in found] == [f"layers/{i}/{name}" for i, name in enumerate(row.name for row in PLAIN)]
+
+
+DRAWING = [row for row in GENERATED if row.draws]
+
+
+@pytest.mark.parametrize("row", DRAWING, ids=lambda row: row.name)
+def test_a_module_that_draws_draws_anew_each_time_and_not_in_evaluation(row):
+    module = MODULES[row.name](rngs=nnx.Rngs(activation=3))
+    first, second = module(X), module(X)
+    assert (first != second).any()
+    again = MODULES[row.name](rngs=nnx.Rngs(activation=3))
+    np.testing.assert_array_equal(first, again(X))
+    module.eval()
+    np.testing.assert_allclose(module(X), row.fun(X, None), rtol=1e-6)
+    module.train()
+    assert (module(X) != module(X)).any()
+
+
+@pytest.mark.parametrize("row", DRAWING, ids=lambda row: row.name)
+def test_a_module_that_draws_says_what_it_needs(row):
+    with pytest.raises(ValueError, match=rf"{row.module} has nothing to draw from: expected rngs=nnx.Rngs"):
+        MODULES[row.name]()(X)
+
+
+def test_modules_that_draw_work_under_nnx_jit_and_grad():
+    module = rx.nnx.ProbAct(channels=4, rngs=nnx.Rngs(0))
+
+    @nnx.jit
+    def step(module):
+        return nnx.grad(lambda module: jnp.sum(module(X) ** 2))(module)
+
+    one, two = (nnx.to_pure_dict(step(module))["sigma"] for _ in range(2))
+    assert one.shape == (4,)
+    assert (one != two).all()
+
+
+def test_apl_starts_near_relu_and_learns_slopes_and_hinges():
+    module = rx.nnx.APL(3, channels=4, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(module(X), np.maximum(X, 0), atol=0.2)
+    np.testing.assert_allclose(module.hinges[...][:, 0], [-0.5, 0, 0.5], atol=1e-6)
+    target = np.abs(X)
+
+    @nnx.jit
+    def step(module):
+        loss, grad = nnx.value_and_grad(lambda module: jnp.mean((module(X) - target) ** 2))(module)
+        module.slopes[...] -= 0.5 * grad["slopes"][...]
+        return loss
+
+    losses = [step(module) for _ in range(300)]
+    assert losses[-1] < 0.1 * losses[0]
+    assert rx.nnx.APL(2, rngs=nnx.Rngs(0)).slopes[...].shape == (2,)
+    with pytest.raises(ValueError, match="got hinges=0: expected at least 1"):
+        rx.nnx.APL(0, rngs=nnx.Rngs(0))
+
+
+def test_batch_top_k_learns_a_threshold_that_takes_its_place():
+    rng = np.random.default_rng(0)
+    module = rx.nnx.BatchTopK(4, momentum=0.9)
+    step = nnx.jit(lambda module, x: module(x))
+    for _ in range(60):
+        x = np.abs(rng.normal(size=(64, 32))).astype(np.float32)
+        np.testing.assert_array_equal(step(module, x), rx.batch_top_k(x, 4))
+    # The threshold passes 4 of 32 of a half-normal law: its quantile at 7/8.
+    assert module.threshold[...].item() == pytest.approx(1.534, abs=0.03)
+    module.eval()
+    x = np.abs(rng.normal(size=(2000, 32))).astype(np.float32)
+    alone = module(x[:1])
+    np.testing.assert_array_equal(alone, module(x)[:1])  # whatever the batch
+    assert (np.asarray(module(x)) > 0).sum(1).mean() == pytest.approx(4, abs=0.4)
+
+
+def test_the_first_batch_sets_the_threshold_of_batch_top_k():
+    module = rx.nnx.BatchTopK(1, momentum=0.99)
+    module(jnp.array([[3.0, 2.0], [1.0, 0.0]]))
+    assert module.threshold[...].item() == 2
