@@ -38,8 +38,7 @@ class ActivationModule(nnx.Module):
         channels, dtype, rngs = values.pop("channels", 1), values.pop("param_dtype", None), values.pop("rngs", None)
         if channels < 1:
             raise ValueError(f"got channels={channels}: expected 1 (shared) or the length of the last axis")
-        has_stream = rngs is not None and (_STREAM in rngs or "default" in rngs)
-        self.rngs = rngs[_STREAM].fork() if has_stream else None
+        self.rngs = rngs[_STREAM].fork() if rngs is not None and (_STREAM in rngs or "default" in rngs) else None
         for name, value in values.items():
             if name in self.row.learnt:
                 value = nnx.Param(jnp.full((channels,), value, dtype))

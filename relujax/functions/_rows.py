@@ -473,7 +473,7 @@ ROWS = (
         monotone=False,
         steepest=1.0,
         elementwise=False,
-        example=_given(slopes=np.float32([0.5, -0.25]), hinges=np.float32([-1.0, 2.0])),
+        example=_given(slopes=np.array([0.5, -0.25], np.float32), hinges=np.array([-1.0, 2.0], np.float32)),
     ),
     Activation(
         fun=_gated.glu,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from ._rules import Wide, keep_input, keep_output, widened
 
-__all__ = ["hard_mish", "hard_silu", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
+__all__ = ["hard_mish", "hard_silu", "hard_swish", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
 
 
 @widened
@@ -153,6 +153,9 @@ def hard_silu(x: Wide, /) -> jax.Array:
 
 
 keep_input(hard_silu, slope=lambda x: jnp.where(x <= -3, 0, jnp.where(x < 3, (2 * x + 3) / 6, 1 + 0 * _finite(x))))
+
+#: The name that ``jax.nn`` has for it too.
+hard_swish = hard_silu
 
 
 @widened
