@@ -154,6 +154,36 @@ def test_what_is_not_matched_is_the_input(key, what, dtype):
         assert (got[x == at] == at).all()
 
 
+#: relujax's name where it is not PyTorch's, and the arguments that make it the same function.
+SAME = {"hardtanh": "hard_tanh", "hardsigmoid": "hard_sigmoid", "hardswish": "hard_silu", "softsign": "soft_sign"}
+SAME |= {"softshrink": "soft_shrink", "hardshrink": "hard_shrink", "logsigmoid": "log_sigmoid"}
+CALLED = {name.partition("(")[0] for name in CASES} - {"prelu", "glu", "rrelu", "threshold", "tanhshrink"}
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_relujax_is_never_worse_than_pytorch_in_float32(name):
+    row, x = rx.ACTIVATIONS[SAME.get(name, name)], given("grid", "float32")
+    exact_gelu = {"approximate": False} if name == "gelu" else {}
+    with jax.enable_x64(True):
+        wide = jnp.clip(x.astype(np.float64), -300, 300)
+        want, pull = jax.vjp(lambda x: row.plain(x, **exact_gelu), wide)
+        slope = row.slope(wide) if row.slope else pull(jnp.ones_like(want))[0]
+        want, slope = np.asarray(want), np.asarray(slope)
+    got, pull = jax.vjp(lambda x: row.fun(x, **exact_gelu), x)
+    ours = got, pull(jnp.ones_like(got))[0]
+    theirs = [decode(text, "float32") for text in CASES[f"{name}()"]["float32"]]
+    here = np.all([np.abs(x - k) > 1e-6 for k in row.kinks], axis=0) & (np.abs(x) < 300)
+    for exact, *both in zip((want, slope), ours, theirs, strict=True):
+        normal = here & (np.abs(exact) >= FLUSHED)
+        if exact is slope and not row.monotone:  # where it crosses 0 near -1 its terms cancel, to luck
+            normal &= (np.abs(exact) > 0.05) | (np.abs(x) > 3)
+        if exact is slope and row.residual == "output":  # which tells the slope to ulp of 1, and not of itself
+            errors = [np.abs(np.asarray(of, np.float64) - exact)[normal] / np.finfo(np.float32).eps for of in both]
+        else:
+            errors = [ulps(np.asarray(of), exact, jnp.float32)[normal] for of in both]
+        assert errors[0].max() <= max(4.5, errors[1].max())  # 4.5: XLA's tanh
+
+
 def test_every_function_is_compared():
     assert {row["name"] for row in CASES.values()} == set(rx.torch.__all__)
     assert DATA["torch"].startswith("2.13")

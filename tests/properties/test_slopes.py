@@ -79,6 +79,30 @@ def test_float32_slopes_are_right_to_two_ulp_of_one(row):
     assert not wrong.any(), (x[wrong], error[wrong])
 
 
+@functools.cache
+def slopes_of_jax_nn():
+    def theirs(row, x):
+        return jax_twin(row) and jax.grad(lambda x: jax_twin(row)(x).sum())(x)
+
+    return by_row(theirs, grid(jnp.float32))
+
+
+@pytest.mark.parametrize("name", [name for name, row in ELEMENTWISE.items() if jax_twin(row)])
+def test_float32_slopes_are_never_worse_than_those_of_jax_nn(name):
+    row, x = ELEMENTWISE[name], grid(jnp.float32)
+    ours, exact = (of[name] for of in slopes(jnp.float32))
+    normal = np.all([np.abs(x.astype(np.float64) - kink) >= FLUSHED for kink in row.kinks], axis=0)
+    normal &= (np.abs(exact) >= FLUSHED) & (np.abs(x) < 1e30)
+    both = ours, slopes_of_jax_nn()[name]
+    if row.residual == "output":  # which tells the slope to ulp of 1, and not of itself
+        errors = [np.abs(np.asarray(of, np.float64) - exact)[normal] / np.finfo(np.float32).eps for of in both]
+    else:
+        errors = [ulps(of, exact, jnp.float32)[normal] for of in both]
+    got, theirs = (np.where(np.isnan(error), np.inf, error) for error in errors)
+    for quantile in (0.5, 0.99, 1):
+        assert np.quantile(got, quantile) <= max(4, np.quantile(theirs, quantile)), quantile
+
+
 @ROWS
 def test_float32_slopes_from_the_input_keep_their_digits_in_the_left_tail(row):
     x = np.linspace(-10, -6, 501, dtype=np.float32)
@@ -102,6 +126,20 @@ def test_the_slope_at_nan_is_the_declared_one(dtype):
     for name, row in ELEMENTWISE.items():
         want = np.array(row.nan_slope, dtype).astype(np.float64)
         np.testing.assert_array_equal(got[name][0].astype(np.float64), want, err_msg=name)
+
+
+@functools.cache
+def slopes_at_infinity(dtype):
+    return by_row(slope, np.array([-np.inf, np.inf], dtype)), by_row64(plain_slope, np.array([-1e30, 1e30]))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@ROWS
+def test_infinities_have_the_limit_of_the_slope(row, dtype):
+    got, want = (of[row.name].astype(np.float64) for of in slopes_at_infinity(dtype))
+    # What has shrunk or grown so far by 1e30 goes on to 0 or to infinity.
+    want = np.where(np.abs(want) < 1e-20, 0, np.where(np.abs(want) > 1e20, np.inf, want))
+    np.testing.assert_allclose(got, want, rtol=float(jnp.finfo(dtype).eps))
 
 
 def test_where_jax_nn_swallows_nan_so_do_we_and_nowhere_else():
