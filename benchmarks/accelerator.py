@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from ._common import finish, members, peer
-from ._timing import agree, interleaved, keep_freed_memory, normal, ratio, value_and_gradient
+from ._timing import interleaved, keep_freed_memory, normal, ratio, value_and_gradient
 from .memory import bytes_per_element, loss
 
 DTYPES = (jnp.float32, jnp.bfloat16)
+_QUICK = ("relu", "elu", "gelu", "tanh")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,12 @@ def bandwidth(size: Sizes, dtype: Any) -> float:
 def timed(make: Any, arguments: tuple, name: str, tolerance: float, rounds: int) -> dict[str, list[float]]:
     """Seconds of what ``make`` compiles for each side, whose results must agree."""
     functions = {"relujax": make(members()[name]), "jax.nn": make(peer(name))}
-    agree(functions["relujax"](*arguments), functions["jax.nn"](*arguments), name, tolerance)
+    for ours, theirs in zip(*(jax.tree.leaves(fun(*arguments)) for fun in functions.values()), strict=True):
+        # As a whole: rounded to another side of a kink, a single number may differ by as much as it is.
+        off = jnp.linalg.norm((ours - theirs).astype(jnp.float32).ravel()) / jnp.linalg.norm(
+            theirs.astype(jnp.float32).ravel()
+        )
+        assert off <= tolerance, f"{name}, {ours.dtype}: relujax and jax.nn differ by {off:.1%}"
     return interleaved({side: functools.partial(fun, *arguments) for side, fun in functions.items()}, rounds)
 
 
@@ -96,12 +102,13 @@ def main() -> None:
     with jax.default_device(device):
         size = sizes(device)
         copied = {dtype: bandwidth(size, dtype) for dtype in DTYPES}
-        names = [name for name in members() if peer(name)]
+        names = _QUICK if on_cpu else [name for name in members() if peer(name)]
         rows = [measured(name, dtype, size, copied[dtype]) for dtype in DTYPES for name in names]
     claims = {
         f"{row['activation']}, {row['dtype']}, {form}: never more bytes than jax.nn": row[f"bytes, {form}, relujax"]
         <= row[f"bytes, {form}, jax.nn"]
         for row in rows
+        if row["dtype"] == "float32"  # in half precision an output is too coarse, and the input is kept instead
         for form in ("scan", "unrolled")
     }
     slug = re.sub(r"[^a-z0-9]+", "-", device.device_kind.lower()).strip("-")

@@ -30,14 +30,9 @@ _BY_RESIDUAL = {
     "input": (8.9, 8.3, 9.05),
 }
 _FEW_BIT = {2: (5.1, 4.55, 5.35), 4: (5.35, 4.8, 5.6)}
-# What takes more than its kin, on both jax 0.10.2 and 0.12.0 where no version is named.
+# What takes more than its kin.
 _EXCEPTIONS = {
-    "sparse_sigmoid": (5.05, 4.45, 5.3),  # with the activation first on 0.10.2 alone
-    "clamped_swiglu": (9.05, 16.1, 9.3),  # in a scan on both; the rest on 0.12.0 alone
-    # Constants of one layer's size, which the scan keeps outside its loop.
-    "rrelu": (5.15, 4.45, 5.2),
-    "probact": (5.15, 4.45, 5.2),
-    "noisy_relu": (9.05, 8.3, 9.05),
+    "sparse_sigmoid": (5.05, 4.45, 5.3),  # two bits: its slope at a kink is a third one
 }
 
 

@@ -60,8 +60,21 @@ _TORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "soft_sign": ("softsign", {}),
 }
 
-# Rows that miss "at most 1.0x", what is asserted of them instead, and why.
-_EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {}
+_PACKING = "packing bits reads x once more; XLA's CPU loops have one output. In the step it pays"
+# Rows that miss "at most 1.0x": what is asserted of them instead, with room for the clock, and why. Lanes of 4 to 128
+# elements, sums of 32 bits, selects instead of products, and a tree of shifts pack no faster.
+_EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
+    ("relu", "jax.nn"): (1.2, f"1.00 to 1.11: {_PACKING}"),
+    ("relu6", "jax.nn"): (1.1, f"0.97 to 1.02: {_PACKING}"),
+    ("leaky_relu", "jax.nn"): (1.25, f"1.14 to 1.18: {_PACKING}"),
+    ("hard_tanh", "jax.nn"): (1.3, f"1.06 to 1.25: {_PACKING}"),
+    ("hard_sigmoid", "jax.nn"): (1.3, f"1.00 to 1.27: {_PACKING}"),
+    ("sparse_sigmoid", "jax.nn"): (1.9, f"1.73 to 1.86: two bits, so twice: {_PACKING}"),
+    ("threshold", "torch"): (1.1, f"0.97 to 1.03: {_PACKING}"),
+    ("soft_shrink", "torch"): (1.2, f"1.02 to 1.15: {_PACKING}"),
+    ("hard_shrink", "torch"): (1.2, f"1.03 to 1.14: {_PACKING}"),
+    ("softplus", "jax.nn"): (1.1, "1.00 to 1.03: the slope from the output takes expm1, from the input exp"),
+}
 
 
 def functions() -> dict[str, tuple[Callable, Callable | None]]:
@@ -121,17 +134,14 @@ def limit(name: str, peer_name: str) -> float:
     return _EXCEPTIONS.get((name, peer_name), (CLOCK, ""))[0]
 
 
-def eager_call(name: str, fun: Callable) -> Callable[[], Any]:
+def eager_call(name: str) -> Callable[[], Any]:
     """Of 64 numbers. Parameters are arrays, as learnt ones are: jit takes 3 us more for each Python number it gets."""
-    small = normal(2, (8, 8))
-    if name not in rx.ACTIVATIONS:
-        return functools.partial(fun, small)
     row = rx.ACTIVATIONS[name]
-    numbers = {k: jnp.float32(v) if isinstance(v, float) else v for k, v in row.example.items()}
-    return functools.partial(row.fun, small, **numbers)
+    numbers = {k: jnp.asarray(v) if isinstance(v, (float, np.ndarray)) else v for k, v in row.example.items()}
+    return functools.partial(row.fun, normal(2, (8, 8)), **numbers)
 
 
-def eager_microseconds(call: Callable, repeats: int) -> float:
+def eager_microseconds(call: Callable, repeats: int = 30) -> float:
     """The best of some means: what a call costs when nothing gets in its way."""
     jax.block_until_ready(call())
     means = []
@@ -144,7 +154,6 @@ def eager_microseconds(call: Callable, repeats: int) -> float:
 
 
 def measured(only: list[str], quick: bool) -> list[dict[str, Any]]:
-    rounds = 5 if quick else 15
     x, g = normal(0, SHAPE), normal(1, SHAPE)
     copy = jax.jit(jnp.negative)
     rows = []
@@ -152,6 +161,7 @@ def measured(only: list[str], quick: bool) -> list[dict[str, Any]]:
         if only and name not in only:
             continue
         calls = sides(name, ours, theirs, x, g)
+        rounds = 5 if quick or len(calls) == 1 else 15
         limits = {side: limit(name, side) for side in ("jax.nn", "torch")}
         ratios, seconds = decided(calls | {"copy": lambda: copy(x)}, rounds, limits)
         rows.append(
@@ -162,19 +172,21 @@ def measured(only: list[str], quick: bool) -> list[dict[str, Any]]:
                 "16 M / torch": ratios.get("torch"),
                 "of copy bandwidth": 2 / ratios["copy"],  # four arrays to read and write, where the copy has two
                 "copy, GB/s": 2e-9 * x.nbytes / min(seconds["copy"]),
-                "eager, us": eager_microseconds(eager_call(name, ours), 3 * rounds),
-                "known": "; ".join(reason for (row, _), (_, reason) in _EXCEPTIONS.items() if row == name),
+                "eager, us": eager_microseconds(eager_call(name)) if name in rx.ACTIVATIONS else None,
+                "known": "; ".join(f"{peer}: {why}" for (row, peer), (_, why) in _EXCEPTIONS.items() if row == name),
             }
         )
         print(f"{name}:", {k: round(v, 3) for k, v in rows[-1].items() if isinstance(v, float)}, flush=True)
-    return rows
+    others = [name for name in rx.ACTIVATIONS if name not in functions() and (not only or name in only)]
+    empty = dict.fromkeys(rows[0]) if rows else {}
+    return rows + [empty | {"activation": name, "eager, us": eager_microseconds(eager_call(name))} for name in others]
 
 
 def relu_eager_times() -> float:
     """How many times an eager call of jax.nn.relu costs what ours does."""
     small = normal(2, (8, 8))
     calls = (functools.partial(fun, small) for fun in (jax.nn.relu, rx.relu))
-    theirs, ours = (eager_microseconds(call, 30) for call in calls)
+    theirs, ours = (eager_microseconds(call) for call in calls)
     return theirs / ours
 
 
@@ -201,7 +213,7 @@ def claimed(rows: list[dict[str, Any]]) -> dict[str, bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, and noisy")
-    parser.add_argument("--only", nargs="+", default=[], choices=list(functions()), metavar="NAME")
+    parser.add_argument("--only", nargs="+", default=[], choices=[*rx.ACTIVATIONS, "exact gelu"], metavar="NAME")
     options = parser.parse_args()
     keep_freed_memory()
     if torch is None:

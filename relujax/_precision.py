@@ -53,6 +53,17 @@ def align(parameter: ArrayLike, wide: jax.Array) -> jax.Array:
     return parameter.reshape((1,) * (wide.ndim - parameter.ndim) + parameter.shape)
 
 
+def spread(value: jax.Array, like: jax.Array) -> jax.Array:
+    """``value`` at the shape of ``like``, and at its sharding where types hold it: what is broadcast alone has none.
+
+    >>> spread(jnp.array([1.0, 2.0]), jnp.zeros((2, 2))).tolist()
+    [[1.0, 2.0], [1.0, 2.0]]
+    """
+    if value.shape == like.shape:
+        return value
+    return value.reshape((1,) * (like.ndim - value.ndim) + value.shape) * jnp.ones_like(like, value.dtype)
+
+
 def for_every_dtype(fun: Callable, name: str, twin: Any = None) -> Callable:
     """``fun``, which is written for real floats, for other dtypes too: as ``twin`` of ``jax.nn``, where that answers.
 

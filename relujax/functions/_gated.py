@@ -1,12 +1,14 @@
 """Gated units: one array decides how much of another passes. Each keeps both for the backward pass."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ._piecewise_linear import relu
 from ._rules import Wide, keep_input, widened
-from ._self_gated import gelu, silu, swish
+from ._self_gated import _swish_slope, gelu, silu, swish
 
 __all__ = ["bilinear", "clamped_swiglu", "drelu", "geglu", "glu", "reglu", "swiglu"]
 
@@ -19,6 +21,7 @@ def _gated_by_sigmoid(x: Wide, gate: Wide) -> jax.Array:
 keep_input(_gated_by_sigmoid)
 
 
+@functools.partial(jax.jit, static_argnames="axis")
 def glu(x: ArrayLike, axis: int = -1) -> jax.Array:
     r"""Gated linear unit: one half of the input times the sigmoid of the other.
 
@@ -164,9 +167,11 @@ def clamped_swiglu(gate: Wide, up: Wide, limit: Wide = 7.0, beta: Wide = 1.702) 
     >>> clamped_swiglu(jnp.array([-1.0, 9.0]), jnp.array([3.0, -9.0])).tolist()
     [-0.6168, -41.9997]
     """
-    gate = jnp.where(gate > limit, limit, gate)
-    up = jnp.where(up > limit, limit, jnp.where(up < -limit, -limit, up))
-    return swish(gate, beta) * (up + 1)
+    return swish(jnp.minimum(gate, limit), beta) * (_clamped(up, limit) + 1)
+
+
+def _clamped(up, limit):
+    return jnp.where(up > limit, limit, jnp.where(up < -limit, -limit, up))
 
 
 @widened
@@ -193,7 +198,7 @@ def drelu(gate: Wide, up: Wide) -> jax.Array:
     return relu(gate) * relu(up)
 
 
-for _member in (bilinear, geglu, swiglu, clamped_swiglu):
+for _member in (bilinear, geglu, swiglu):
     keep_input(_member)
 
 
@@ -202,5 +207,11 @@ def _one_above_zero(x):
     return jnp.where(x <= 0, 0, 1 + 0 * jnp.clip(x, -1, 1))
 
 
+keep_input(
+    clamped_swiglu,
+    slope=lambda gate, up, limit, beta: (
+        jnp.where(gate > limit, 0, _swish_slope(gate, beta)) * (_clamped(up, limit) + 1)
+    ),
+)
 keep_input(reglu, slope=lambda gate, up: _one_above_zero(gate) * up)
 keep_input(drelu, slope=lambda gate, up: _one_above_zero(gate) * relu(up))

@@ -491,6 +491,7 @@ ROWS = (
         plain=lambda gate, up: gate * up,
         formula="gate * up",
         reference="Shazeer 2020, arXiv 2002.05202",
+        nan_slope=1.5,
         steepest=1.5,
         example=_given(up=1.5),
     ),

@@ -158,7 +158,8 @@ def gelu(x: Wide, approximate: bool = True) -> jax.Array:
     if approximate:
         return _gated(x, x * (_GELU_LINEAR + _GELU_CUBIC * x * x))
     far, ratio, root = _normal_tail(x)
-    return jnp.maximum(x, 0) - far * ratio * root * root
+    y = jnp.maximum(x, 0) - far * ratio * root * root
+    return jnp.where(_is_near_zero(x), x * (0.5 + _odd(x, _GELU_NEAR)), y)
 
 
 def _gelu_slope(x, approximate):
@@ -170,7 +171,39 @@ def _gelu_slope(x, approximate):
         return _gated_slope(near * (_GELU_LINEAR + 3 * _GELU_CUBIC * square), u)
     far, ratio, root = _normal_tail(x)
     beyond = root * (ratio - far) * root  # in this order it does not underflow early
-    return jnp.where(x > 0, 1 - beyond, beyond)
+    return jnp.where(_is_near_zero(x), 0.5 + _odd(x, _GELU_SLOPE_NEAR), jnp.where(x > 0, 1 - beyond, beyond))
+
+
+# The exact GELU by x and its slope, less 1/2, by x, as polynomials in x^2 for |x| < 1: 3e-10 and 7e-11 off.
+_GELU_NEAR = (
+    0.3989422801349408,
+    -0.0664903607711736,
+    0.009973330107748977,
+    -0.001186348532241377,
+    0.0001135074795237223,
+    -7.662608658165481e-06,
+)
+_GELU_SLOPE_NEAR = (
+    0.7978845607389266,
+    -0.26596151397148016,
+    0.05984124067366227,
+    -0.009498011903039581,
+    0.001152569202749376,
+    -0.00011066908115253683,
+    7.294990007267188e-06,
+)
+
+
+def _is_near_zero(x):
+    return (jnp.abs(x) < 1) if x.dtype == jnp.float32 else jnp.zeros(x.shape, bool)
+
+
+def _odd(x, coefficients):
+    return x * _polynomial(x * x, coefficients)
+
+
+def _polynomial(x, coefficients):
+    return functools.reduce(lambda sum, coefficient: sum * x + coefficient, reversed(coefficients))
 
 
 # Where the exact GELU has reached its limits.
@@ -205,7 +238,7 @@ def _mills_ratio(far):
     if far.dtype == jnp.float32:
         s = 1 / (1 + far / 2)
         v = 1 - s  # exact near 0, where most inputs are
-        return s * functools.reduce(lambda sum, coefficient: sum * v + coefficient, reversed(_MILLS))
+        return s * _polynomial(v, _MILLS)
     s = 1 / jnp.square(jnp.maximum(far, 20))
     fraction = jnp.maximum(far, 20) * s / (1 + s / (1 + 2 * s / (1 + 3 * s / (1 + 4 * s / (1 + 5 * s)))))
     near = jnp.minimum(far, 20)

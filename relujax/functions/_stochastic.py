@@ -11,11 +11,16 @@ __all__ = ["noisy_relu", "probact", "rrelu"]
 
 
 def _uniform(key, like):
-    return jax.random.uniform(key, like.shape, like.dtype) if key is not None else jnp.full_like(like, 0.5)
+    return jax.random.uniform(key, like.shape, like.dtype) if key is not None else _everywhere(0.5, like)
 
 
 def _normal(key, like):
-    return jax.random.normal(key, like.shape, like.dtype) if key is not None else jnp.zeros_like(like)
+    return jax.random.normal(key, like.shape, like.dtype) if key is not None else _everywhere(0, like)
+
+
+def _everywhere(value, like):
+    """One number that broadcasts: in the body of a scan XLA would keep a whole array of it."""
+    return jnp.full((1,) * like.ndim, value, like.dtype)
 
 
 @rectifier

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.typing import ArrayLike
 
-from .._precision import for_every_dtype, is_half, widen
+from .._precision import for_every_dtype, is_half, spread, widen
 
 #: A parameter annotated with one of these is part of the program, not data: jit compiles anew for each value.
 _STATIC = (bool, int, str)
@@ -187,7 +187,7 @@ def _jvp(split: _Split, fwd: Callable, bwd: Callable, primals: tuple, tangents: 
     def push(residual, directions):
         # In at least float32: a half-precision gradient of a hyperparameter would be summed in half precision.
         wide = widen(y).dtype
-        terms = [bwd(residual, jnp.broadcast_to(t.astype(wide), y.shape))[i] for i, t in directions.items()]
+        terms = [bwd(residual, spread(t.astype(wide), y))[i] for i, t in directions.items()]
         return functools.reduce(operator.add, terms).astype(y.dtype)
 
     return y, push(residual, directions)

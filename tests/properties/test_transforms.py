@@ -1,8 +1,9 @@
 """jit, vmap, scan and checkpoint change nothing, neither in values nor in gradients."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from float_grids import HYPERPARAMETERS, ROWS
+from float_grids import HYPERPARAMETERS, ROWS, by_row, by_row64
 
 TRANSFORMS = {
     "vmap of the last axis": lambda f: jax.vmap(f, in_axes=-1, out_axes=-1),
@@ -45,3 +46,48 @@ def test_vmap_over_a_hyperparameter(row, name):
         rows = [grads(X[i] if in_axes == 0 else X[0], value) for i, value in enumerate(values)]
         for leaf, want in zip(got, zip(*rows, strict=True), strict=True):
             np.testing.assert_allclose(leaf, np.stack(want), rtol=1e-5, atol=1e-6)
+
+
+def value_and_slope(fun, x):
+    y, pull = jax.vjp(fun, x)
+    return y, *pull(jnp.ones_like(y))
+
+
+POLICIES = ("everything_saveable", "nothing_saveable", "dots_saveable", "dots_with_no_batch_dims_saveable")
+
+
+def test_checkpoint_with_every_policy_that_takes_no_argument():
+    def plain_and_checkpointed(row, x):
+        def fun(x):
+            return row.fun(x, **row.example)
+
+        policies = {name: getattr(jax.checkpoint_policies, name) for name in POLICIES}
+        under = {name: value_and_slope(jax.checkpoint(fun, policy=policy), x) for name, policy in policies.items()}
+        return value_and_slope(fun, x), under
+
+    for name, (plain, under) in by_row(plain_and_checkpointed, X).items():
+        for policy, checkpointed in under.items():
+            for got, want in zip(checkpointed, plain, strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6, err_msg=f"{name}, {policy}")
+
+
+def test_linearize_and_hessian():
+    def of(row, x, step):
+        if not row.forward_mode:
+            return []
+
+        def fun(x):
+            return row.fun(x, **row.example)
+
+        def slope(x):
+            return jax.grad(lambda x: fun(x).sum())(x)
+
+        _, linear = jax.linearize(fun, x)
+        hessian = jax.hessian(lambda x: fun(x).sum())(x)
+        near = jax.vmap(slope)(jnp.stack([x + step, x - step]))
+        return [(linear(jnp.cos(x)), slope(x) * jnp.cos(x)), (hessian, jnp.diag((near[0] - near[1]) / 2 / step))]
+
+    x = np.array([-3.6, -2.4, -1.4, -0.7, 0.25, 0.75, 1.6, 2.4, 4.2])  # no kinks
+    for name, pairs in by_row64(of, x, 1e-5).items():
+        for got, want in pairs:
+            np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-7, err_msg=name)
