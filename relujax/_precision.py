@@ -1,7 +1,5 @@
 """Half precision computes inside in float32 and rounds once. No promotion rules: they differ between strict and lax."""
 
-import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -62,37 +60,3 @@ def spread(value: jax.Array, like: jax.Array) -> jax.Array:
     if value.shape == like.shape:
         return value
     return value.reshape((1,) * (like.ndim - value.ndim) + value.shape) * jnp.ones_like(like, value.dtype)
-
-
-def for_every_dtype(fun: Callable, name: str, twin: Any = None) -> Callable:
-    """``fun``, which is written for real floats, for other dtypes too: as ``twin`` of ``jax.nn``, where that answers.
-
-    Integers and bool get its result dtype, so that they stay integers only where they do there; the values are ours,
-    which do not wrap around. Complex numbers get its whole answer, and without one an error.
-
-    >>> for_every_dtype(jnp.negative, "silu", jax.nn.silu)(jnp.complex64(0)).dtype
-    dtype('complex64')
-    """
-
-    def answer(x: Any, *rest: Any, **named: Any) -> jax.Array:
-        dtype: Any = jnp.result_type(x)
-        if jnp.issubdtype(dtype, jnp.floating):
-            return fun(x, *rest, **named)
-        x, like = jnp.asarray(x), None
-        # Strict promotion is about what callers mix, and not about the numbers inside jax.nn's functions.
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            # Not every one has an answer for every dtype, nor every argument that ours has.
-            with contextlib.suppress(TypeError, ValueError):
-                like = twin and jax.eval_shape(lambda x: twin(x, *rest, **named), x)
-            if jnp.issubdtype(dtype, jnp.complexfloating):
-                if like is None:
-                    raise TypeError(f"{name} got {dtype}: expected a real dtype; cast with .real or jnp.abs first")
-                return twin(x, *rest, **named)
-            if like is not None and like.weak_type:
-                x = x * like.dtype.type(1).item()
-            elif like is not None or jnp.issubdtype(dtype, jnp.bool_):
-                x = x.astype(like.dtype if like is not None else int)
-        y = fun(x, *rest, **named)
-        return y if like is None or y.dtype == like.dtype else y.astype(like.dtype)
-
-    return answer

@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 
 from . import functions
 from ._precision import align, narrow, widen
-from .functions import _rules, _self_gated, _softened
+from .functions import _dtypes, _rules, _self_gated, _softened
 from .gradients import pack_bits, rectifier, unpack_bits
 
 __all__ = [
@@ -56,7 +56,11 @@ __all__ = [
 ]
 
 
-@rectifier
+_rectifier = functools.partial(rectifier, dtypes=_dtypes.real_only)
+_widened = functools.partial(_rules.widened, dtypes=_dtypes.real_only)
+
+
+@_rectifier
 def relu(input: ArrayLike) -> jax.Array:
     """:func:`relujax.relu`, with slope 1 at NaN.
 
@@ -95,7 +99,7 @@ def relu6(input: ArrayLike) -> jax.Array:
     return functions.relu6(input)
 
 
-@rectifier
+@_rectifier
 def leaky_relu(input: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
     """:func:`relujax.leaky_relu`, with the negative slope at 0.
 
@@ -254,7 +258,7 @@ def selu(input: ArrayLike) -> jax.Array:
     return functions.selu(input, residual="input")
 
 
-@_rules.widened
+@_widened
 def gelu(input: _rules.Wide, approximate: str = "none") -> jax.Array:
     """:func:`relujax.gelu`, exact unless told otherwise, without the limits at the infinities.
 
@@ -295,7 +299,7 @@ _rules.keep_input(
 )
 
 
-@_rules.widened
+@_widened
 def silu(input: _rules.Wide) -> jax.Array:
     """:func:`relujax.silu`, without the limits at the infinities.
 
@@ -316,7 +320,7 @@ def silu(input: _rules.Wide) -> jax.Array:
 _rules.keep_input(silu, slope=lambda x: _undefined(jnp.isinf(x), _self_gated._swish_slope(x, 1)))
 
 
-@_rules.widened
+@_widened
 def mish(input: _rules.Wide) -> jax.Array:
     """:func:`relujax.mish`, without the limits at the infinities.
 
@@ -337,7 +341,7 @@ def mish(input: _rules.Wide) -> jax.Array:
 _rules.keep_input(mish, slope=lambda x: _undefined(jnp.isinf(x), _self_gated._mish_slope(x)))
 
 
-@_rules.widened
+@_widened
 def softplus(input: _rules.Wide, beta: _rules.Wide = 1.0, threshold: _rules.Wide = 20.0) -> jax.Array:
     """:func:`relujax.softplus`, and the identity where ``beta * input > threshold``.
 
@@ -366,7 +370,7 @@ _rules.keep_output(
 
 def _in_place_of(fun):
     """Decorate another formula; a probe, which tells an activation by the name of its call, knows it as ``fun``."""
-    return lambda formula: _rules.widened(functools.wraps(_rules._formula(fun))(formula))
+    return lambda formula: _widened(functools.wraps(_rules._formula(fun))(formula))
 
 
 @_in_place_of(functions.soft_sign)
@@ -394,7 +398,7 @@ def softsign(input: ArrayLike) -> jax.Array:
     return _soft_sign(input)
 
 
-_soft_shrink = _rules.widened(_rules._formula(functions.soft_shrink))
+_soft_shrink = _widened(_rules._formula(functions.soft_shrink))
 _rules.keep_bits(_soft_shrink, active=lambda x, lambd: jnp.abs(x) > lambd)
 
 
@@ -417,7 +421,7 @@ def softshrink(input: ArrayLike, lambd: ArrayLike = 0.5) -> jax.Array:
     return _soft_shrink(input, lambd)
 
 
-_hard_shrink = _rules.widened(_rules._formula(functions.hard_shrink))
+_hard_shrink = _widened(_rules._formula(functions.hard_shrink))
 _rules.keep_bits(_hard_shrink, active=lambda x, lambd: jnp.abs(x) > lambd)
 
 
@@ -440,7 +444,7 @@ def hardshrink(input: ArrayLike, lambd: ArrayLike = 0.5) -> jax.Array:
     return _hard_shrink(input, lambd)
 
 
-_hard_tanh = _rules.widened(_rules._formula(functions.hard_tanh))
+_hard_tanh = _widened(_rules._formula(functions.hard_tanh))
 _rules.keep_bits(_hard_tanh, active=lambda x, min, max: (x > min) & (x < max))
 
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._precision import narrow, widen
-from ..gradients import pack_bits, rectifier, unpack_bits
+from ..gradients import pack_bits, unpack_bits
 from ._piecewise_linear import relu
+from ._rules import member
 
 __all__ = ["apl", "bipolar_relu", "crelu"]
 
@@ -42,7 +43,7 @@ def _even(shape: tuple[int, ...], axis: int) -> jax.Array:
     return jax.lax.broadcasted_iota(jnp.int32, shape, axis % len(shape)) % 2 == 0
 
 
-@rectifier
+@member
 def bipolar_relu(x: ArrayLike, axis: int = -1) -> jax.Array:
     r"""Bipolar rectified linear unit: every second channel is rectified from above, which halves the mean shift.
 

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
-from ..gradients import pack_bits, rectifier, unpack_bits
-from ._rules import Wide, keep_input, step, widened
+from ..gradients import pack_bits, unpack_bits
+from ._rules import Wide, keep_input, member, step, widened
 from ._self_gated import _gated_slope, _within
 
 __all__ = ["guided_relu", "jump_relu", "leaky_backward_relu", "straight_through", "sugar"]
 
-_not_the_derivative = functools.partial(rectifier, derivative=False)
+_not_the_derivative = functools.partial(member, derivative=False)
 
 
 @_not_the_derivative

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
-from ..gradients import pack_bits, rectifier, unpack_bits
-from ._rules import Wide, keep_bits, keep_input, step, widened
+from ..gradients import pack_bits, unpack_bits
+from ._rules import Wide, keep_bits, keep_input, member, step, widened
 
 __all__ = [
     "flexible_relu",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-@rectifier
+@member
 def relu(x: ArrayLike, /) -> jax.Array:
     r"""Rectified linear unit.
 
@@ -119,7 +119,7 @@ def _leaky(x: ArrayLike, slope: ArrayLike) -> jax.Array:
     return narrow(jnp.where(wide >= 0, wide, align(slope, wide) * wide), like=x)
 
 
-@rectifier
+@member
 def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
     r"""Leaky rectified linear unit.
 
@@ -152,7 +152,7 @@ def _along_axis(x, slope, axis):
     return x, slope, -1
 
 
-@functools.partial(rectifier, prepare=_along_axis)
+@functools.partial(member, prepare=_along_axis)
 def prelu(x: ArrayLike, slope: ArrayLike, axis: int = -1) -> jax.Array:
     r"""Parametric rectified linear unit: a leaky one whose negative slope is learnt.
 
@@ -265,7 +265,7 @@ def hard_tanh(x: Wide, min: Wide = -1.0, max: Wide = 1.0) -> jax.Array:
     .. math:: f(x) = \min(\max(x, a), b), \qquad f'(x) = 1[a \le x \le b]
 
     Args:
-        x: array of any shape; integers become floats.
+        x: array of any shape; integers stay integers where no limit is passed.
         min: :math:`a`, a scalar or an array that broadcasts against the trailing axes of ``x``.
         max: :math:`b`, likewise.
 

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._precision import align, narrow, widen
+from .._precision import align, narrow, spread, widen
 from ..gradients import Rectifier, pack_bits, rectifier, unpack_bits
+from ._dtypes import as_jax_nn
 
 #: What a formula gets: an array of at least float32.
 Wide = Any
@@ -23,10 +24,15 @@ Wide = Any
 _FLAGS = (bool, str, type(None))
 
 
-def widened(formula: Callable, derivative: bool = True) -> Rectifier:
+#: Declares a member whose dtypes are those of ``jax.nn``.
+member = functools.partial(rectifier, dtypes=as_jax_nn)
+
+
+def widened(formula: Callable, derivative: bool = True, dtypes: Callable = as_jax_nn) -> Rectifier:
     """A rectifier that computes ``formula`` in at least float32, hyperparameters aligned, and rounds once.
 
-    Where the formula says :data:`Wide`, callers may pass any ``ArrayLike``. ``derivative`` as for :func:`rectifier`.
+    Where the formula says :data:`Wide`, callers may pass any ``ArrayLike``. ``derivative`` and ``dtypes`` as for
+    :func:`rectifier`.
     """
 
     @functools.wraps(formula)
@@ -37,7 +43,7 @@ def widened(formula: Callable, derivative: bool = True) -> Rectifier:
     signature = inspect.signature(formula)
     loose = [p.replace(annotation=ArrayLike) if p.annotation is Wide else p for p in signature.parameters.values()]
     fun.__signature__ = signature.replace(parameters=loose)  # type: ignore[attr-defined]
-    return rectifier(fun, derivative=derivative)
+    return rectifier(fun, derivative=derivative, dtypes=dtypes)
 
 
 def _aligned(hyperparameters: Sequence, wide: jax.Array) -> list:
@@ -62,8 +68,8 @@ def _cotangents(formula: Callable, slope: Callable | None, x: jax.Array, hyperpa
         return formula(x, *every)
 
     # At full size, so that each cotangent comes out elementwise: who broadcast it sums it.
-    numbers = [jnp.broadcast_to(values[i], g.shape) for i in numeric]
-    of_x = slope(x, *values) * g if slope else jax.vjp(lambda x: of(x, *numbers), jnp.broadcast_to(x, g.shape))[1](g)[0]
+    numbers = [spread(values[i], g) for i in numeric]
+    of_x = slope(x, *values) * g if slope else jax.vjp(lambda x: of(x, *numbers), spread(x, g))[1](g)[0]
     of_numbers = jax.vjp(functools.partial(of, x), *numbers)[1](g) if numbers else ()
     rest = dict(zip(numeric, of_numbers, strict=True))
     return (of_x, *(rest.get(i) for i in range(len(values))))

@@ -9,7 +9,8 @@ import scipy.special
 from jax.typing import ArrayLike
 
 from .._precision import narrow, widen
-from ..gradients import pack_bits, rectifier, unpack_bits
+from ..gradients import pack_bits, unpack_bits
+from ._rules import member
 
 __all__ = ["batch_top_k", "gaussian_top_k", "maxout", "top_k"]
 
@@ -36,7 +37,7 @@ def _axis_length(name: str, x: ArrayLike, axis: int) -> int:
     return shape[axis]
 
 
-@rectifier
+@member
 def top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
     r"""The ``k`` largest entries along an axis pass, the others become 0.
 
@@ -78,7 +79,7 @@ def _top_k_fwd(x, k, axis):
 top_k.defvjp(_top_k_fwd, _selected)
 
 
-@rectifier
+@member
 def batch_top_k(x: ArrayLike, k: int) -> jax.Array:
     r"""The ``k`` largest entries per example pass on average: ``k`` times the batch over the whole batch.
 

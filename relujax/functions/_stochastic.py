@@ -5,25 +5,22 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
-from ..gradients import pack_bits, rectifier, unpack_bits
+from ..gradients import pack_bits, unpack_bits
+from ._rules import member
 
 __all__ = ["noisy_relu", "probact", "rrelu"]
 
 
 def _uniform(key, like):
-    return jax.random.uniform(key, like.shape, like.dtype) if key is not None else _everywhere(0.5, like)
+    """Without a key the mean, one number: in the body of a scan XLA would keep a whole array of it."""
+    return jax.random.uniform(key, like.shape, like.dtype) if key is not None else 0.5
 
 
 def _normal(key, like):
-    return jax.random.normal(key, like.shape, like.dtype) if key is not None else _everywhere(0, like)
+    return jax.random.normal(key, like.shape, like.dtype) if key is not None else 0.0
 
 
-def _everywhere(value, like):
-    """One number that broadcasts: in the body of a scan XLA would keep a whole array of it."""
-    return jnp.full((1,) * like.ndim, value, like.dtype)
-
-
-@rectifier
+@member
 def rrelu(x: ArrayLike, key: jax.Array | None, lower: ArrayLike = 1 / 8, upper: ArrayLike = 1 / 3) -> jax.Array:
     r"""Randomized leaky rectified linear unit: a leaky one whose slope is drawn for each element.
 
@@ -77,7 +74,7 @@ def _rrelu_bwd(residual, g):
 rrelu.defvjp(_rrelu_fwd, _rrelu_bwd, symbolic_zeros=True)
 
 
-@rectifier
+@member
 def noisy_relu(x: ArrayLike, key: jax.Array | None) -> jax.Array:
     r"""Noisy rectified linear unit: what is uncertain is noisy, and what is clearly off stays off.
 
@@ -117,7 +114,7 @@ def _noisy_bwd(residual, g):
 noisy_relu.defvjp(lambda x, key: (noisy_relu(x, key), (x, key)), _noisy_bwd)
 
 
-@rectifier
+@member
 def probact(x: ArrayLike, key: jax.Array | None, sigma: ArrayLike = 0.5) -> jax.Array:
     r"""Probabilistic activation: a rectifier with noise of a fixed or learnt size.
 

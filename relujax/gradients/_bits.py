@@ -1,5 +1,8 @@
 """One bit per element: booleans packed into bytes along the last axis."""
 
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,17 +15,27 @@ def pack_bits(mask: jax.Array) -> jax.Array:
         mask: booleans of shape ``(..., n)``; a scalar counts as ``n = 1``.
 
     Returns:
-        uint8 of shape ``(..., ceil(n / 8))``.
+        uint8 of shape ``(..., ceil(n / 8))``. On an explicit mesh whose shards would cut a byte, the booleans as they
+        are: moving bits between devices costs more than it saves.
 
     >>> pack_bits(jnp.array([True, False, True])).tolist()
     [160]
     """
     # jnp.packbits sums in 32 or 64 bits, and on jax 0.10 XLA keeps that wide sum: here everything is a byte.
     mask = jnp.atleast_1d(mask)
+    if _cuts_a_byte(mask):
+        return mask
     padded = jnp.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, -mask.shape[-1] % 8)]).astype(jnp.uint8)
     grouped = padded.reshape(*mask.shape[:-1], padded.shape[-1] // 8, 8)
     places = np.array([128, 64, 32, 16, 8, 4, 2, 1], np.uint8).reshape((1,) * mask.ndim + (8,))
     return jax.lax.reduce_or(grouped * places, axes=(mask.ndim,))
+
+
+def _cuts_a_byte(mask: jax.Array) -> bool:
+    sharding: Any = jax.typeof(mask).sharding  # its axes are None except on an explicit mesh
+    axes = sharding.spec[-1] or ()
+    shards = math.prod(sharding.mesh.shape[axis] for axis in ((axes,) if isinstance(axes, str) else axes))
+    return shards > 1 and mask.shape[-1] // shards % 8 != 0
 
 
 def unpack_bits(packed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -38,6 +51,8 @@ def unpack_bits(packed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     >>> unpack_bits(jnp.array([160], jnp.uint8), (3,)).tolist()
     [True, False, True]
     """
+    if packed.dtype == jnp.bool_:
+        return packed.reshape(shape)
     spread = jnp.broadcast_to(packed[..., None], (*packed.shape, 8))
     # Each byte with the wanted bit on top, where it is the sign. A table of places, which jnp.unpackbits has, would be
     # loaded from memory, and taken out of a scan's loop: 20 times slower on a CPU.

@@ -11,13 +11,10 @@ import jax.numpy as jnp
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.typing import ArrayLike
 
-from .._precision import for_every_dtype, is_half, spread, widen
+from .._precision import is_half, spread, widen
 
 #: A parameter annotated with one of these is part of the program, not data: jit compiles anew for each value.
 _STATIC = (bool, int, str)
-
-# Looked up now: whoever puts ours in their place does so later.
-_JAX_NN = {name: getattr(jax.nn, name) for name in dir(jax.nn)}
 
 
 class Rectifier:
@@ -29,7 +26,13 @@ class Rectifier:
 
     __name__: str
 
-    def __init__(self, fun: Callable, prepare: Callable = lambda *args: args, derivative: bool = True):
+    def __init__(
+        self,
+        fun: Callable,
+        prepare: Callable = lambda *args: args,
+        derivative: bool = True,
+        dtypes: Callable = lambda call, _: call,
+    ):
         functools.update_wrapper(self, fun)
         self._fun = fun
         self._prepare = prepare
@@ -43,7 +46,13 @@ class Rectifier:
         # jit is the outermost layer, named after the function: eager calls take its fast path, and a probe finds
         # the call by that name. (jax.nn.relu has custom_jvp outside: jax#22513.)
         def jitted(bind: Callable) -> Callable:
-            return jax.jit(functools.wraps(fun)(functools.partial(self._typed, bind)), static_argnames=static)
+            of_any_dtype = dtypes(bind, self.__name__.lstrip("_"))
+
+            def positional(*args: Any, **kwargs: Any) -> Any:
+                bound = self._signature.bind(*args, **kwargs)
+                return of_any_dtype(*bound.args, **bound.kwargs)
+
+            return jax.jit(functools.wraps(fun)(positional), static_argnames=static)
 
         self._call = jitted(functools.partial(self._bind, False))
         self._call_from_input = jitted(functools.partial(self._bind, True))
@@ -83,15 +92,6 @@ class Rectifier:
 
     def __repr__(self) -> str:
         return f"<rectifier {self.__name__}>"
-
-    def _typed(self, bind: Callable, *args: Any, **kwargs: Any) -> Any:
-        """What somebody else declares as a rectifier has the dtypes that it has; ours have those of ``jax.nn``."""
-        library, module, *_ = (*self._fun.__module__.split("."), "")
-        if library != "relujax":
-            return bind(*args, **kwargs)
-        twin = _JAX_NN.get(self.__name__) if module == "functions" else None
-        bound = self._signature.bind(*args, **kwargs)
-        return for_every_dtype(bind, self.__name__.lstrip("_"), twin)(*bound.args, **bound.kwargs)
 
     def _bind(self, from_input: bool, *args: Any, **kwargs: Any) -> Any:
         bound = self._signature.bind(*args, **kwargs)
@@ -193,7 +193,12 @@ def _jvp(split: _Split, fwd: Callable, bwd: Callable, primals: tuple, tangents: 
     return y, push(residual, directions)
 
 
-def rectifier(fun: Callable, prepare: Callable = lambda *args: args, derivative: bool = True) -> Rectifier:
+def rectifier(
+    fun: Callable,
+    prepare: Callable = lambda *args: args,
+    derivative: bool = True,
+    dtypes: Callable = lambda call, _: call,
+) -> Rectifier:
     r"""Decorate an elementwise function whose gradient rule is declared as (forward, residual, backward).
 
     The protocol is that of :class:`jax.custom_vjp`, which refuses forward mode. Here the same rule answers it too: for
@@ -211,6 +216,7 @@ def rectifier(fun: Callable, prepare: Callable = lambda *args: args, derivative:
             see; for example to a shape that broadcasts.
         derivative: whether the rule is the derivative. Without, it may do anything, also what is not linear in ``g``,
             and answers reverse mode alone, as :class:`jax.custom_vjp` does.
+        dtypes: ``dtypes(call, name) -> call`` answers for dtypes that ``fun`` is not written for, when it is traced.
 
     Returns:
         A callable, jitted under the name of ``fun``, with ``defvjp(fwd, bwd, symbolic_zeros=False)``.
@@ -232,7 +238,7 @@ def rectifier(fun: Callable, prepare: Callable = lambda *args: args, derivative:
     >>> jax.grad(sign)(2.0).item()
     1.0
     """
-    return Rectifier(fun, prepare, derivative)
+    return Rectifier(fun, prepare, derivative, dtypes)
 
 
 def _keep(y: jax.Array, residual: Any) -> tuple[jax.Array, Any]:

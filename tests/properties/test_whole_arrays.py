@@ -111,12 +111,6 @@ def test_transforms_change_nothing(row):
 
 
 @ROWS
-def test_the_outermost_layer_is_one_jit_named_after_the_function(row):
-    [eqn] = jax.make_jaxpr(ours(row))(X.astype(np.float32)).eqns
-    assert eqn.params["name"] == row.name
-
-
-@ROWS
 def test_it_keeps_what_the_registry_says(row):
     shape = jax.ShapeDtypeStruct((64, 128), jnp.float32)
     size = math.prod(shape.shape)
