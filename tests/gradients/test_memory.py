@@ -9,6 +9,8 @@ import pytest
 import relujax as rx
 from benchmarks.memory import FORMS, bytes_per_element, limits
 
+pytestmark = pytest.mark.own_precision
+
 SAMPLE = ("relu", "leaky_relu", "sparse_sigmoid", "elu", "tanh", "relu_squared", "gelu", "silu", "hard_silu")
 
 

@@ -122,6 +122,7 @@ def test_every_mixture_of_modes_up_to_order_two():
         check_grads(wave, (np.linspace(-1.2, 1.2, 5),), order=2, modes=("fwd", "rev"))
 
 
+@pytest.mark.own_precision
 @pytest.mark.parametrize("mode", ["fwd", "rev"])
 def test_derivatives_of_the_family_up_to_order_three_away_from_kinks(mode):
     x = np.array([-3.6, -2.4, -1.4, -0.7, 0.25, 0.75, 1.6, 2.4, 4.2])

@@ -6,7 +6,10 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from float_grids import ELEMENTWISE
+
+pytestmark = pytest.mark.own_precision
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 X = np.linspace(-4, 4, 39, dtype=np.float32).reshape(3, 13)

@@ -32,6 +32,7 @@ def test_the_names_are_the_ones_that_count():
     assert {"relu", "gelu", "silu", "softplus", "elu", "squareplus", "mish", "tanh"} <= set(SHARED)
 
 
+@pytest.mark.own_precision
 def test_derivatives_near_zero():
     smooth = ("softplus", "squareplus", "mish", "silu", "gelu", "sigmoid", "tanh", "log_sigmoid")
     with jax.enable_x64(True):  # tests/gradients/test_rectifier.py goes on to order 3, for every member

@@ -17,6 +17,8 @@ import jax, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from float_grids import ELEMENTWISE
 
+pytestmark = pytest.mark.own_precision
+
 COLLECTIVE = re.compile(r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
 # Shards whose last axis is a whole number of bytes of bits; and shards that cut a byte.
 WHOLE = {"both axes": ((8, 32), P("a", "b")), "the last axis": ((3, 64), P(None, ("a", "b")))}

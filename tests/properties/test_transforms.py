@@ -1,8 +1,11 @@
 """jit, vmap, scan and checkpoint change nothing, neither in values nor in gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from float_grids import HYPERPARAMETERS, ROWS, by_row, by_row64
 
 TRANSFORMS = {
@@ -15,20 +18,24 @@ X = np.linspace(-3.5, 4, 30, dtype=np.float32).reshape(3, 2, 5)
 X[1, 0, 2] = 0
 
 
+@functools.cache
+def plain_and_transformed():
+    def of(row, x):
+        def fun(x):
+            return row.fun(x, **row.example)
+
+        def value_and_grad(f):
+            return f(x), jax.grad(lambda x: (f(x) ** 2).sum())(x)
+
+        return value_and_grad(fun), {name: value_and_grad(transform(fun)) for name, transform in TRANSFORMS.items()}
+
+    return by_row(of, X)
+
+
 @ROWS
 def test_same_values_and_gradients(row):
-    def fun(x):
-        return row.fun(x, **row.example)
-
-    def value_and_grad(f, x):
-        return f(x), jax.grad(lambda x: (f(x) ** 2).sum())(x)
-
-    @jax.jit  # one compilation for all: it is what these tests spend their time on
-    def transformed(x):
-        return {name: value_and_grad(transform(fun), x) for name, transform in TRANSFORMS.items()}
-
-    want_value, want_grad = value_and_grad(fun, X)
-    for name, (value, grad) in transformed(X).items():
+    (want_value, want_grad), transformed = plain_and_transformed()[row.name]
+    for name, (value, grad) in transformed.items():
         np.testing.assert_allclose(value, want_value, rtol=1e-6, atol=1e-7, err_msg=name)
         np.testing.assert_allclose(grad, want_grad, rtol=1e-6, atol=1e-6, err_msg=name)
 
@@ -41,9 +48,13 @@ def test_vmap_over_a_hyperparameter(row, name):
     def grads(x, value):
         return jax.grad(lambda x, value: row.fun(x, **rest, **{name: value}).sum(), argnums=(0, 1))(x, value)
 
-    for in_axes, x in ((0, X), (None, X[0])):
-        got = jax.jit(jax.vmap(grads, in_axes=(in_axes, 0)))(x, values)
-        rows = [grads(X[i] if in_axes == 0 else X[0], value) for i, value in enumerate(values)]
+    @jax.jit
+    def mapped_and_each(x, values):
+        mapped = [jax.vmap(grads, in_axes=(in_axes, 0))(x, values) for in_axes, x in ((0, x), (None, x[0]))]
+        each = [[grads(x[i * rows], value) for i, value in enumerate(values)] for rows in (1, 0)]
+        return mapped, each
+
+    for got, rows in zip(*mapped_and_each(X, values), strict=True):
         for leaf, want in zip(got, zip(*rows, strict=True), strict=True):
             np.testing.assert_allclose(leaf, np.stack(want), rtol=1e-5, atol=1e-6)
 
@@ -71,6 +82,7 @@ def test_checkpoint_with_every_policy_that_takes_no_argument():
                 np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6, err_msg=f"{name}, {policy}")
 
 
+@pytest.mark.own_precision
 def test_linearize_and_hessian():
     def of(row, x, step):
         if not row.forward_mode:

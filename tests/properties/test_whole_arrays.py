@@ -88,6 +88,7 @@ def test_half_precision_is_rounded_once(row, dtype):
     assert np.abs(np.asarray(g, np.float64) - np.asarray(of_x)).max() <= 2 * float(jnp.finfo(dtype).eps)
 
 
+@pytest.mark.own_precision
 @ROWS
 def test_derivatives_up_to_order_two_in_both_modes(row):
     with jax.enable_x64(True):
