@@ -55,7 +55,7 @@ class ActivationModule(nnx.Module):
             if name in self.row.learnt:
                 given[name] = value[...]
             # A default stays unpassed: then the rule knows it, and may keep the output instead of the input.
-            elif value != parameter.default:
+            elif not isinstance(value, (bool, int, float, str, type(None))) or value != parameter.default:
                 given[name] = value
         return self.row.fun(x, **given)
 
@@ -128,7 +128,7 @@ class APL(nnx.Module):
         hinges: how many hinges.
         channels: the length of the last axis, for hinges of its own for each channel; by default they are shared.
         param_dtype: the dtype of slopes and hinges.
-        rngs: draws the initial slopes, from N(0, 0.01).
+        rngs: draws the initial slopes, normal with standard deviation 0.01.
 
     >>> module = APL(2, channels=3, rngs=nnx.Rngs(0))
     >>> module(jnp.array([[-1.0, 0.5, 2.0]])).shape, module.slopes[...].shape
@@ -169,6 +169,8 @@ class BatchTopK(nnx.Module):
     row = ACTIVATIONS["batch_top_k"]
 
     def __init__(self, k: int, momentum: float = 0.99, *, deterministic: bool = False):
+        if k < 1 or not 0 <= momentum < 1:
+            raise ValueError(f"got k={k} and momentum={momentum}: expected k of at least 1, momentum in [0, 1)")
         self.k, self.momentum, self.deterministic = k, momentum, deterministic
         self.threshold = nnx.BatchStat(jnp.zeros((), jnp.float32))
         self.seen = nnx.BatchStat(jnp.zeros((), bool))
@@ -179,11 +181,12 @@ class BatchTopK(nnx.Module):
             return jnp.where(x < self.threshold[...].astype(x.dtype), jnp.zeros_like(x), x)
         y = self.row.fun(x, self.k)
         smallest = jnp.min(jnp.where(y == 0, jnp.inf, y.astype(jnp.float32)))
-        smallest = jnp.where(jnp.isfinite(smallest), smallest, self.threshold[...])
-        # The first batch sets it, so that it has no bias towards 0.
-        momentum = jnp.where(self.seen[...], self.momentum, 0)
-        self.threshold[...] = momentum * self.threshold[...] + (1 - momentum) * jax.lax.stop_gradient(smallest)
-        self.seen[...] = jnp.ones((), bool)
+        usable = jnp.isfinite(smallest)
+        # The first usable batch sets it, so that it has no bias towards 0.
+        step = jnp.where(self.seen[...], 1 - self.momentum, 1)
+        change = jnp.where(usable, step * (jax.lax.stop_gradient(smallest) - self.threshold[...]), 0)
+        self.threshold[...] += change
+        self.seen[...] |= usable
         return y
 
 

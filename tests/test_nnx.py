@@ -236,3 +236,18 @@ def test_the_first_batch_sets_the_threshold_of_batch_top_k():
     module = rx.nnx.BatchTopK(1, momentum=0.99)
     module(jnp.array([[3.0, 2.0], [1.0, 0.0]]))
     assert module.threshold[...].item() == 2
+
+
+def test_a_batch_without_a_positive_entry_sets_no_threshold():
+    module = rx.nnx.BatchTopK(1)
+    module(jnp.zeros((2, 2)))
+    module(jnp.array([[3.0, 2.0], [1.0, 0.0]]))
+    assert module.threshold[...].item() == 2
+    for wrong in ({"k": 0}, {"k": 1, "momentum": 1.5}):
+        with pytest.raises(ValueError, match="expected k of at least 1, momentum in"):
+            rx.nnx.BatchTopK(**wrong)
+
+
+def test_a_hyperparameter_may_be_an_array():
+    slopes = jnp.array([0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(rx.nnx.LeakyReLU(slopes)(X), rx.leaky_relu(X, slopes))

@@ -254,3 +254,8 @@ def test_a_probe_knows_them_by_relujax_s_names():
     kinds |= {name: name for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "tanh")}
     for name, kind in kinds.items():
         assert [site.kind for site in rx.sites(getattr(rx.torch, name), jnp.ones(3))] == [kind], name
+
+
+def test_threshold_masks_with_infinities():
+    assert rx.torch.threshold(jnp.array([-1.0, 2.0]), 0.0, -jnp.inf).tolist() == [-jnp.inf, 2]
+    assert rx.threshold(jnp.array([-jnp.inf, 2.0]), jnp.inf, 0.0).tolist() == [0, 0]

@@ -9,12 +9,12 @@ from jax.typing import ArrayLike
 from .._precision import narrow, widen
 from ..gradients import pack_bits, unpack_bits
 from ._piecewise_linear import relu
-from ._rules import member
+from ._rules import member, whole
 
 __all__ = ["apl", "bipolar_relu", "crelu"]
 
 
-@functools.partial(jax.jit, static_argnames="axis")
+@functools.partial(whole, static=("axis",))
 def crelu(x: ArrayLike, axis: int = -1) -> jax.Array:
     r"""Concatenated rectified linear unit: both signs, side by side, so that nothing is lost.
 
@@ -34,7 +34,9 @@ def crelu(x: ArrayLike, axis: int = -1) -> jax.Array:
     >>> crelu(jnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0, 1.0, 0.0]
     """
-    return relu(jnp.concatenate([jnp.asarray(x), jnp.negative(x)], axis=axis))
+    x = jnp.asarray(x)
+    negative = jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.unsignedinteger) else -x
+    return relu(jnp.concatenate([x, negative], axis=axis))
 
 
 def _even(shape: tuple[int, ...], axis: int) -> jax.Array:
@@ -74,7 +76,7 @@ def _bipolar_fwd(x, axis):
 bipolar_relu.defvjp(_bipolar_fwd, lambda active, g: (jnp.where(unpack_bits(active, g.shape), g, 0), None))
 
 
-@jax.jit
+@whole
 def apl(x: ArrayLike, slopes: ArrayLike, hinges: ArrayLike) -> jax.Array:
     r"""Adaptive piecewise linear unit: a rectifier and some hinges that are learnt, for each channel its own.
 

@@ -45,7 +45,7 @@ def elu(x: Wide, alpha: Wide = 1.0) -> jax.Array:
 keep_output(
     elu,
     of_output=lambda y, alpha: jnp.where(y > 0, 1, y + alpha),
-    of_input=lambda x, alpha: jnp.where(x > 0, 1, alpha * jnp.exp(jnp.minimum(x, 0))),
+    of_input=lambda x, alpha: jnp.where(x > 0, 1, alpha * jnp.exp(jnp.where(x > 0, 0, x))),
     tells=lambda alpha: alpha >= 0,
 )
 
@@ -88,7 +88,7 @@ keep_output(
 
 
 @widened
-def selu(x: Wide, /) -> jax.Array:
+def selu(x: Wide) -> jax.Array:
     r"""Scaled exponential linear unit, whose layers hold mean 0 and variance 1 by themselves.
 
     .. math:: f(x) = \lambda x \text{ if } x > 0 \text{ else } \lambda\alpha (e^x - 1), \qquad
@@ -115,7 +115,7 @@ keep_output(
     selu,
     of_output=lambda y: jnp.where(y > 0, _SELU_SCALE, y + _SELU_LIMIT),
     # As one exponential: the product reaches further down than exp alone.
-    of_input=lambda x: jnp.where(x > 0, _SELU_SCALE, jnp.exp(jnp.minimum(x, 0) + math.log(_SELU_LIMIT))),
+    of_input=lambda x: jnp.where(x > 0, _SELU_SCALE, jnp.exp(jnp.where(x > 0, 0, x) + math.log(_SELU_LIMIT))),
 )
 
 

@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ._dtypes import as_jax_nn
 from ._piecewise_linear import relu
-from ._rules import Wide, keep_input, widened
+from ._rules import Wide, keep_input, whole, widened
 from ._self_gated import _swish_slope, gelu, silu, swish
+from ._softened import _finite
 
 __all__ = ["bilinear", "clamped_swiglu", "drelu", "geglu", "glu", "reglu", "swiglu"]
 
@@ -21,7 +23,7 @@ def _gated_by_sigmoid(x: Wide, gate: Wide) -> jax.Array:
 keep_input(_gated_by_sigmoid)
 
 
-@functools.partial(jax.jit, static_argnames="axis")
+@functools.partial(whole, static=("axis",), dtypes=as_jax_nn)
 def glu(x: ArrayLike, axis: int = -1) -> jax.Array:
     r"""Gated linear unit: one half of the input times the sigmoid of the other.
 
@@ -204,7 +206,7 @@ for _member in (bilinear, geglu, swiglu):
 
 def _one_above_zero(x):
     """The slope of a rectifier, through which NaN passes."""
-    return jnp.where(x <= 0, 0, 1 + 0 * jnp.clip(x, -1, 1))
+    return jnp.where(x <= 0, 0, 1 + 0 * _finite(x))
 
 
 keep_input(

@@ -17,7 +17,7 @@ _not_the_derivative = functools.partial(member, derivative=False)
 
 
 @_not_the_derivative
-def guided_relu(x: ArrayLike, /) -> jax.Array:
+def guided_relu(x: ArrayLike) -> jax.Array:
     r"""ReLU that also rectifies the gradient flowing back through it.
 
     .. math:: f(x) = \max(0, x), \qquad \text{backward } 1[x > 0] \max(g, 0)
@@ -81,7 +81,7 @@ leaky_backward_relu.defvjp(
 
 
 @_not_the_derivative
-def straight_through(x: ArrayLike, /) -> jax.Array:
+def straight_through(x: ArrayLike) -> jax.Array:
     r"""Unit step whose gradient passes straight through, as if it were the identity.
 
     .. math:: f(x) = 1[x > 0], \qquad \text{backward } g
@@ -180,8 +180,7 @@ def jump_relu(x: ArrayLike, threshold: ArrayLike, bandwidth: ArrayLike = 0.001) 
     -500.0
     """
     wide = widen(x)
-    theta = align(threshold, wide)
-    return narrow(jnp.maximum(wide, theta) * step(wide - theta), like=x)
+    return narrow(jnp.where(wide <= align(threshold, wide), 0, wide), like=x)
 
 
 def _jump_fwd(x, threshold, bandwidth):

@@ -29,7 +29,7 @@ __all__ = [
 
 
 @member
-def relu(x: ArrayLike, /) -> jax.Array:
+def relu(x: ArrayLike) -> jax.Array:
     r"""Rectified linear unit.
 
     .. math:: f(x) = \max(0, x), \qquad f'(x) = 1[x > 0]
@@ -63,7 +63,7 @@ relu.defvjp(_relu_fwd, _relu_bwd)
 
 
 @widened
-def relu6(x: Wide, /) -> jax.Array:
+def relu6(x: Wide) -> jax.Array:
     r"""Rectified linear unit that saturates at 6.
 
     .. math:: f(x) = \min(\max(0, x), 6), \qquad f'(x) = 1[0 < x < 6]
@@ -212,7 +212,7 @@ def threshold(x: Wide, threshold: Wide, value: Wide) -> jax.Array:
         x: array of any shape; integers become floats.
         threshold: :math:`\theta`, a scalar or an array that broadcasts against the trailing axes of ``x``. Its gradient
             is 0.
-        value: :math:`v`, likewise; an infinite one counts as the largest finite number.
+        value: :math:`v`, likewise.
 
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1.
@@ -224,9 +224,7 @@ def threshold(x: Wide, threshold: Wide, value: Wide) -> jax.Array:
     >>> threshold(jnp.array([-1.0, 0.2, 2.0]), 0.5, 0.0).tolist()
     [0.0, 0.0, 2.0]
     """
-    active = step(x - threshold)
-    limit = float(jnp.finfo(x.dtype).max)
-    return jnp.maximum(x, threshold) * active + jnp.clip(value, -limit, limit) * (1 - active)
+    return jnp.where(x <= threshold, value, x)
 
 
 keep_bits(threshold, active=lambda x, threshold, value: ~(x <= threshold))
@@ -287,7 +285,7 @@ keep_bits(hard_tanh, active=lambda x, min, max: ~((x < min) | (x > max)))
 
 
 @widened
-def hard_sigmoid(x: Wide, /) -> jax.Array:
+def hard_sigmoid(x: Wide) -> jax.Array:
     r"""Sigmoid made of three straight lines.
 
     .. math:: f(x) = \tfrac16 \min(\max(x + 3, 0), 6), \qquad f'(x) = \tfrac16 \cdot 1[-3 < x < 3]
@@ -312,7 +310,7 @@ keep_bits(hard_sigmoid, active=lambda x: (x > -3) & (x < 3), inside=1 / 6)
 
 
 @widened
-def sparse_sigmoid(x: Wide, /) -> jax.Array:
+def sparse_sigmoid(x: Wide) -> jax.Array:
     r"""The slope of :func:`sparse_plus`: a sigmoid made of three straight lines.
 
     .. math:: f(x) = \tfrac12 \min(\max(x + 1, 0), 2), \qquad f'(x) = \tfrac12 \cdot 1[-1 < x < 1]
@@ -387,7 +385,7 @@ def hard_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1; the slopes at both steps are 0.
 
-    Cost: keeps 1 bit per element.
+    Cost: keeps 1 bit per element; its input where ``lambd`` is differentiated too.
 
     Reference: Donoho and Johnstone, `1994 <https://doi.org/10.1093/biomet/81.3.425>`_.
 

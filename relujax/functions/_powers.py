@@ -9,7 +9,7 @@ __all__ = ["relu_power", "relu_squared", "star_relu"]
 
 
 @widened
-def relu_squared(x: Wide, /) -> jax.Array:
+def relu_squared(x: Wide) -> jax.Array:
     r"""Squared rectified linear unit.
 
     .. math:: f(x) = \max(0, x)^2, \qquad f'(x) = 2 \max(0, x) = 2 \sqrt{f(x)}
@@ -37,7 +37,7 @@ def _twice_the_root(y):
     return jnp.where(positive, 2 * jnp.sqrt(jnp.where(positive, y, 1)), 0 * y)
 
 
-keep_output(relu_squared, of_output=_twice_the_root, of_input=lambda x: 2 * jnp.maximum(x, 0))
+keep_output(relu_squared, of_output=_twice_the_root, of_input=lambda x: jnp.where(x <= 0, 0, 2 * x))
 
 
 @widened

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from ..gradients import Rectifier
 from ._activation import Activation
 from ._rows import ROWS
 
@@ -44,7 +45,7 @@ def activation(name: str, **hyperparameters: Any) -> Callable:
     fun = ACTIVATIONS[name].fun
     accepted = list(inspect.signature(fun).parameters)[1:]
     for key in hyperparameters:
-        if key not in accepted:
+        if key not in accepted and not (key == "residual" and isinstance(fun, Rectifier)):
             expected = f"one of {', '.join(accepted)}" if accepted else "none"
             raise TypeError(f"{name} got the hyperparameter {key!r}: expected {expected}")
     return functools.partial(fun, **hyperparameters) if hyperparameters else fun

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from .._precision import align, narrow, spread, widen
 from ..gradients import Rectifier, pack_bits, rectifier, unpack_bits
-from ._dtypes import as_jax_nn
+from ._dtypes import as_jax_nn, real_only
 
 #: What a formula gets: an array of at least float32.
 Wide = Any
@@ -26,6 +26,11 @@ _FLAGS = (bool, str, type(None))
 
 #: Declares a member whose dtypes are those of ``jax.nn``.
 member = functools.partial(rectifier, dtypes=as_jax_nn)
+
+
+def whole(fun: Callable, static: Sequence[str] = (), dtypes: Callable = real_only) -> Callable:
+    """A member that is no rectifier, jitted under its name, with autodiff's gradient of what it is made of."""
+    return jax.jit(functools.wraps(fun)(dtypes(fun, fun.__name__)), static_argnames=static)
 
 
 def widened(formula: Callable, derivative: bool = True, dtypes: Callable = as_jax_nn) -> Rectifier:

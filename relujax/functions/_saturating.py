@@ -9,7 +9,7 @@ __all__ = ["sigmoid", "soft_sign", "tanh"]
 
 
 @widened
-def sigmoid(x: Wide, /) -> jax.Array:
+def sigmoid(x: Wide) -> jax.Array:
     r"""Logistic sigmoid.
 
     .. math:: f(x) = \frac{1}{1 + e^{-x}}, \qquad f'(x) = f(x) (1 - f(x)) \le \tfrac14
@@ -31,7 +31,7 @@ def sigmoid(x: Wide, /) -> jax.Array:
 
 
 @widened
-def tanh(x: Wide, /) -> jax.Array:
+def tanh(x: Wide) -> jax.Array:
     r"""Hyperbolic tangent.
 
     .. math:: f(x) = \frac{e^x - e^{-x}}{e^x + e^{-x}}, \qquad f'(x) = 1 - f(x)^2 \le 1
@@ -70,7 +70,7 @@ keep_output(tanh, of_output=lambda y: (1 - y) * (1 + y), of_input=_tanh_slope)
 
 
 @widened
-def soft_sign(x: Wide, /) -> jax.Array:
+def soft_sign(x: Wide) -> jax.Array:
     r"""Soft sign, which approaches its limits as slowly as 1/x.
 
     .. math:: f(x) = \frac{x}{1 + |x|}, \qquad f'(x) = \frac{1}{(1 + |x|)^2} = (1 - |f(x)|)^2

@@ -36,7 +36,7 @@ def _gated_slope(v, u):
 
 
 @widened
-def silu(x: Wide, /) -> jax.Array:
+def silu(x: Wide) -> jax.Array:
     r"""Sigmoid linear unit, also known as swish.
 
     .. math:: f(x) = x \sigma(x), \qquad f'(x) = \sigma(x) \left(1 + x \sigma(-x)\right)
@@ -100,7 +100,7 @@ keep_input(swish, slope=_swish_slope)
 
 
 @widened
-def quick_gelu(x: Wide, /) -> jax.Array:
+def quick_gelu(x: Wide) -> jax.Array:
     r"""Quick GELU: a :func:`swish` that is near to :func:`gelu`.
 
     .. math:: f(x) = x \sigma(1.702 x), \qquad f'(x) = \sigma(1.702 x) \left(1 + 1.702 x \sigma(-1.702 x)\right)
@@ -250,7 +250,7 @@ keep_input(gelu, slope=_gelu_slope)
 
 
 @widened
-def mish(x: Wide, /) -> jax.Array:
+def mish(x: Wide) -> jax.Array:
     r"""Mish.
 
     .. math:: f(x) = x \tanh(\log(1 + e^x)) = x \, \frac{e^{2x} + 2 e^x}{e^{2x} + 2 e^x + 2}

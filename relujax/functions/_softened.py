@@ -43,7 +43,7 @@ keep_output(
 
 
 @widened
-def log_sigmoid(x: Wide, /) -> jax.Array:
+def log_sigmoid(x: Wide) -> jax.Array:
     r"""Logarithm of the sigmoid.
 
     .. math:: f(x) = \log \sigma(x) = -\log(1 + e^{-x}), \qquad f'(x) = \sigma(-x) = 1 - e^{f(x)}
@@ -104,7 +104,7 @@ keep_input(squareplus, slope=_squareplus_slope)
 
 
 @widened
-def sparse_plus(x: Wide, /) -> jax.Array:
+def sparse_plus(x: Wide) -> jax.Array:
     r"""Sparseplus: a rectifier whose corner is a parabola, exactly 0 below -1.
 
     .. math:: f(x) = 0 \text{ if } x \le -1, \quad \tfrac14 (x + 1)^2 \text{ if } -1 < x < 1, \quad x \text{ else},
@@ -130,7 +130,7 @@ keep_input(sparse_plus, slope=lambda x: jnp.clip(x + 1, 0, 2) / 2)
 
 
 @widened
-def hard_silu(x: Wide, /) -> jax.Array:
+def hard_silu(x: Wide) -> jax.Array:
     r"""Sigmoid linear unit with a gate made of three straight lines, also known as hard swish.
 
     .. math:: f(x) = \tfrac16 x \min(\max(x + 3, 0), 6), \qquad f'(x) = \tfrac16 (2x + 3) \text{ if } -3 < x < 3
@@ -159,7 +159,7 @@ hard_swish = hard_silu
 
 
 @widened
-def hard_mish(x: Wide, /) -> jax.Array:
+def hard_mish(x: Wide) -> jax.Array:
     r"""Mish with a gate made of three straight lines.
 
     .. math:: f(x) = \tfrac12 x \min(\max(x + 2, 0), 2), \qquad f'(x) = x + 1 \text{ if } -2 < x < 0

@@ -5,18 +5,21 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import scipy.special
 from jax.typing import ArrayLike
 
 from .._precision import narrow, widen
 from ..gradients import pack_bits, unpack_bits
-from ._rules import member
+from ._rules import member, whole
 
 __all__ = ["batch_top_k", "gaussian_top_k", "maxout", "top_k"]
 
 
 def _largest(x: jax.Array, k: int) -> jax.Array:
     """Which entries of the last axis are among the ``k`` largest; of equal ones the first."""
+    if jnp.issubdtype(x.dtype, jnp.inexact):  # sorted by sign first: some NaN would be the least, and -0 below 0
+        x = jnp.where(jnp.isnan(x), jnp.nan, jnp.where(x == 0, 0, x))
     _, places = jax.lax.top_k(x, k)
     return jnp.put_along_axis(jnp.zeros(x.shape, bool), places, True, axis=-1, inplace=False)
 
@@ -26,6 +29,8 @@ def _mask(x: jax.Array, k: int, axis: int) -> jax.Array:
 
 
 def _checked(name: str, k: int, most: int, what: str) -> None:
+    if not isinstance(k, (int, np.integer)):
+        raise TypeError(f"{name} got k={k!r}: expected an integer")
     if not 1 <= k <= most:
         raise ValueError(f"{name} got k={k}: expected 1 to {most}, {what}")
 
@@ -120,7 +125,7 @@ batch_top_k.defvjp(
 )
 
 
-@functools.partial(jax.jit, static_argnames=("k", "axis"))
+@functools.partial(whole, static=("k", "axis"))
 def gaussian_top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
     r"""About ``k`` entries pass, less a threshold: where a Gaussian with their mean and spread has its ``k`` largest.
 
@@ -153,15 +158,18 @@ def gaussian_top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
     def above_threshold(x: ArrayLike) -> jax.Array:
         wide = widen(x)
         centred = wide - wide.mean(axis, keepdims=True)
+        # In units of the largest, so that no square overflows or is lost.
+        unit = jax.lax.stop_gradient(jnp.abs(centred).max(axis, keepdims=True))
+        centred /= jnp.where(unit > 0, unit, 1)
         variance = (centred * centred).mean(axis, keepdims=True)
         some = variance > 0  # a root has no slope at 0
-        spread = jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
-        return narrow(jnp.maximum(centred - quantile * spread, 0), like=x)
+        deviation = jnp.where(some, jnp.sqrt(jnp.where(some, variance, 1)), 0)
+        return narrow(jnp.maximum(centred - quantile * deviation, 0) * unit, like=x)
 
     return above_threshold(x)
 
 
-@functools.partial(jax.jit, static_argnames=("pieces", "axis"))
+@functools.partial(whole, static=("pieces", "axis"))
 def maxout(x: ArrayLike, pieces: int = 2, axis: int = -1) -> jax.Array:
     r"""The largest of each group of neighbours: a rectifier whose shape the layer before it learns.
 
@@ -186,8 +194,25 @@ def maxout(x: ArrayLike, pieces: int = 2, axis: int = -1) -> jax.Array:
     [3.0, -1.0]
     """
     length = _axis_length("maxout", x, axis)
-    if pieces < 1 or length % pieces:
+    if not isinstance(pieces, (int, np.integer)) or pieces < 1 or length % pieces:
         raise ValueError(f"maxout got pieces={pieces} for an axis of length {length}: expected a divisor of it")
     last = jnp.moveaxis(jnp.asarray(x), axis, -1)
-    groups = last.reshape(*last.shape[:-1], length // pieces, pieces)
-    return jnp.moveaxis(top_k(groups, 1).sum(-1, dtype=groups.dtype), -1, axis)
+    groups = _winners(last, pieces).reshape(*last.shape[:-1], length // pieces, pieces)
+    return jnp.moveaxis(groups.sum(-1, dtype=groups.dtype), -1, axis)
+
+
+@member
+def _winners(x: ArrayLike, pieces: int) -> jax.Array:
+    """The largest of each group of neighbours along the last axis passes, the others become 0."""
+    return jnp.where(_won(x, pieces), x, 0)
+
+
+def _won(x, pieces):
+    shape = jnp.shape(x)
+    return _largest(jnp.reshape(x, (*shape[:-1], shape[-1] // pieces, pieces)), 1).reshape(shape)
+
+
+_winners.defvjp(
+    lambda x, pieces: (_winners(x, pieces), pack_bits(_won(x, pieces))),
+    lambda bits, g: _selected(bits, g)[:2],
+)

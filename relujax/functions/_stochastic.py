@@ -100,7 +100,7 @@ def noisy_relu(x: ArrayLike, key: jax.Array | None) -> jax.Array:
 
 
 def _noise(key, x):
-    return _normal(key, x) * jnp.sqrt(jax.lax.logistic(x))
+    return _normal(key, x) * jnp.exp(jax.nn.log_sigmoid(x) / 2)  # a root has no slope where its argument underflows
 
 
 def _noisy_bwd(residual, g):

@@ -58,4 +58,4 @@ def unpack_bits(packed: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     # loaded from memory, and taken out of a scan's loop: 20 times slower on a CPU.
     place = jax.lax.broadcasted_iota(jnp.uint8, spread.shape, packed.ndim)
     bits = jax.lax.bitcast_convert_type(spread << place, jnp.int8) < 0
-    return bits.reshape(*packed.shape[:-1], -1)[..., : shape[-1] if shape else 1].reshape(shape)
+    return bits.reshape(*packed.shape[:-1], 8 * packed.shape[-1])[..., : shape[-1] if shape else 1].reshape(shape)

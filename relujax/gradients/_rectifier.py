@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jax.typing import ArrayLike
 
@@ -25,6 +26,7 @@ class Rectifier:
     """
 
     __name__: str
+    __qualname__: str
 
     def __init__(
         self,
@@ -41,7 +43,7 @@ class Rectifier:
         self._rule: tuple[Callable, Callable] | None = None
         self._input_rule: tuple[Callable, Callable] | None = None
         self._symbolic_zeros = False
-        static = [name for name, p in self._signature.parameters.items() if p.annotation in _STATIC]
+        self._static = [name for name, p in self._signature.parameters.items() if p.annotation in _STATIC]
 
         # jit is the outermost layer, named after the function: eager calls take its fast path, and a probe finds
         # the call by that name. (jax.nn.relu has custom_jvp outside: jax#22513.)
@@ -52,7 +54,7 @@ class Rectifier:
                 bound = self._signature.bind(*args, **kwargs)
                 return of_any_dtype(*bound.args, **bound.kwargs)
 
-            return jax.jit(functools.wraps(fun)(positional), static_argnames=static)
+            return jax.jit(functools.wraps(fun)(positional), static_argnames=self._static)
 
         self._call = jitted(functools.partial(self._bind, False))
         self._call_from_input = jitted(functools.partial(self._bind, True))
@@ -93,9 +95,14 @@ class Rectifier:
     def __repr__(self) -> str:
         return f"<rectifier {self.__name__}>"
 
+    def __reduce__(self) -> str:  # pickled by name, as functions are
+        return self.__qualname__
+
     def _bind(self, from_input: bool, *args: Any, **kwargs: Any) -> Any:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        for name in self._static:
+            bound.arguments[name] = self._of_its_kind(name, bound.arguments[name])
         arguments = self._prepare(*bound.args)
         # A default that nobody passed is still a Python number here, and a rule may decide by its value.
         split = _Split([a if a is None or isinstance(a, (bool, int, float, str)) else ... for a in arguments])
@@ -108,6 +115,13 @@ class Rectifier:
             with_rule = jax.custom_vjp(lambda *values: self._fun(*split.every(values)))
             with_rule.defvjp(*_vjp(split, *rule, traced), symbolic_zeros=True)
         return with_rule(*traced)
+
+    def _of_its_kind(self, name: str, value: Any) -> Any:
+        kind = self._signature.parameters[name].annotation
+        accepted = {bool: (bool, int, np.bool_, np.integer), int: (int, np.integer), str: str}[kind]
+        if not isinstance(value, accepted):
+            raise TypeError(f"{self.__name__} got {name}={value!r}: expected a Python {kind.__name__}")
+        return kind(value)
 
     def _rule_of_primals(self, split: "_Split", from_input: bool, half: bool) -> tuple[Callable, Callable]:
         """The declared pair, or one that keeps the arguments; ``fwd`` takes objects with ``.value``."""

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -36,6 +37,11 @@ def surrogate(fun: Callable[[jax.Array], jax.Array], slope: Callable[[jax.Array]
     >>> spike(-1.0).item(), jax.grad(spike)(-1.0).item()
     (0.0, 0.25)
     """
-    with_rule = rectifier(fun, derivative=False)
+
+    def forward(x: Any) -> jax.Array:
+        return fun(x)
+
+    forward.__name__ = forward.__qualname__ = getattr(fun, "__name__", type(fun).__name__)
+    with_rule = rectifier(forward, derivative=False)
     with_rule.defvjp(lambda x: (with_rule(x), x), lambda x, g: (slope(widen(x)) * g,))
     return with_rule

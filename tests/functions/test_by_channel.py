@@ -40,3 +40,8 @@ def test_apl_refuses_slopes_and_hinges_that_differ():
         rx.apl(X, jnp.ones(2), jnp.ones(3))
     with pytest.raises(ValueError, match=r"apl got slopes of shape \(\)"):
         rx.apl(X, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.bool_, jnp.int8])
+def test_crelu_of_integers_does_not_wrap_around(dtype):
+    assert rx.crelu(jnp.array([0, 1], dtype)).tolist() == [0, 1, 0, 0]

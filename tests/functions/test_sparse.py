@@ -70,3 +70,21 @@ def test_maxout_is_the_largest_of_its_group(pieces):
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_count_that_is_no_integer_is_refused():
+    for fun in (rx.top_k, rx.batch_top_k, rx.gaussian_top_k):
+        with pytest.raises(TypeError, match=rf"{fun.__name__} got k=1.5: expected an? "):
+            fun(X, 1.5)
+        np.testing.assert_array_equal(fun(X, np.int64(2)), fun(X, 2))
+    with pytest.raises(ValueError, match=r"maxout got pieces=2\.0"):
+        rx.maxout(X, 2.0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_gaussian_top_k_has_no_scale_of_its_own(scale):
+    np.testing.assert_allclose(rx.gaussian_top_k(X * np.float32(scale), 5) / scale, rx.gaussian_top_k(X, 5), atol=1e-5)
+
+
+def test_zeros_of_both_signs_are_equal():
+    assert jax.grad(lambda x: rx.maxout(x).sum())(jnp.array([-0.0, 0.0])).tolist() == [1, 0]

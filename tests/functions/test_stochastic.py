@@ -109,3 +109,9 @@ def test_a_key_is_asked_for():
     for fun in (rx.rrelu, rx.noisy_relu, rx.probact):
         with pytest.raises(TypeError, match="key"):
             fun(jnp.ones(3))
+
+
+def test_second_derivatives_are_finite_far_out():
+    for x in (-1e4, -100.0, 100.0):
+        for fun in (rx.rrelu, rx.noisy_relu, rx.probact):
+            assert jax.grad(jax.grad(fun))(x, KEY) == 0

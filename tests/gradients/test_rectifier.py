@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -244,3 +245,27 @@ def test_a_rectifier_looks_like_its_function():
     assert (wave.__name__, wave.__doc__, wave.__module__) == ("wave", "Keeps its input.", __name__)
     assert list(inspect.signature(wave).parameters) == ["x"]
     assert repr(wave) == "<rectifier wave>"
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3), (3, 0)])
+@pytest.mark.parametrize("fun", [rx.relu, rx.leaky_relu, rx.sparse_sigmoid, rx.elu, rx.few_bit(rx.gelu)])
+def test_an_empty_batch_has_a_gradient(fun, shape):
+    assert jax.grad(lambda x: fun(x).sum())(jnp.zeros(shape, jnp.float32)).shape == shape
+
+
+@pytest.mark.parametrize("fun", [rx.elu, rx.selu, rx.relu_squared])
+def test_the_second_derivative_at_a_kink_does_not_depend_on_what_is_kept(fun):
+    second = [jax.grad(jax.grad(lambda x, kept=kept: fun(x, residual=kept)))(0.0) for kept in (None, "input")]
+    assert second[0] == second[1]
+
+
+def test_flags_are_taken_as_numpy_and_python_have_them_and_nothing_else():
+    for flag in (False, 0, np.bool_(False)):
+        assert rx.gelu(-1.0, flag) == rx.gelu(-1.0, approximate=False)
+    with pytest.raises(TypeError, match="gelu got approximate='none': expected a Python bool"):
+        rx.gelu(1.0, "none")
+
+
+def test_members_are_pickled_by_name():
+    for fun in (rx.relu, rx.gelu, rx.top_k):
+        assert pickle.loads(pickle.dumps(fun)) is fun

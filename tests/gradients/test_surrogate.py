@@ -55,3 +55,10 @@ def test_vmap_scan_and_checkpoint():
     np.testing.assert_array_equal(jax.vmap(jax.grad(fun))(X), slopes)
     total = lambda x: jax.lax.scan(lambda c, x: (c + jax.checkpoint(fun)(x), None), jnp.zeros((), x.dtype), x)[0]  # noqa: E731
     np.testing.assert_array_equal(jax.grad(total)(X), slopes)
+
+
+@pytest.mark.parametrize("fun", [rx.gelu, jax.nn.gelu, rx.activation("leaky_relu", negative_slope=0.3)])
+def test_functions_with_further_arguments_may_be_given(fun):
+    spike = rx.surrogate(fun, window)
+    np.testing.assert_array_equal(spike(X), jax.jit(fun)(X))
+    np.testing.assert_array_equal(jax.grad(lambda x: spike(x).sum())(X), window(X))

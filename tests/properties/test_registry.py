@@ -124,6 +124,7 @@ def test_the_registry_is_read_only():
 def test_activation_binds_hyperparameters():
     assert rx.activation("relu") is rx.relu
     assert rx.activation("leaky_relu", negative_slope=0.5)(-2.0).item() == -1.0
+    assert rx.residual_bytes(rx.activation("relu", residual="input"), jax.ShapeDtypeStruct((800,), jnp.float32)) >= 3200
     np.testing.assert_array_equal(rx.activation("prelu")(jnp.array([-2.0]), jnp.array([0.25])), [-0.5])
     grads = jax.grad(lambda a: rx.activation("elu", alpha=a)(jnp.float32(-1)))(jnp.float32(1))
     np.testing.assert_allclose(grads, np.expm1(-1), rtol=1e-6)

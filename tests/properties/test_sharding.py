@@ -9,6 +9,8 @@ import sys
 import pytest
 from float_grids import ROWS
 
+pytestmark = pytest.mark.own_precision
+
 # Devices are counted when jax starts, which it has by now: another process has eight of them.
 PROGRAM = """
 import json, re, sys
@@ -16,8 +18,6 @@ sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from float_grids import ELEMENTWISE
-
-pytestmark = pytest.mark.own_precision
 
 COLLECTIVE = re.compile(r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
 # Shards whose last axis is a whole number of bytes of bits; and shards that cut a byte.

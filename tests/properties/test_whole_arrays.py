@@ -116,8 +116,7 @@ def test_it_keeps_what_the_registry_says(row):
     shape = jax.ShapeDtypeStruct((64, 128), jnp.float32)
     size = math.prod(shape.shape)
     of_output = {"crelu": 2}.get(row.name, 1)
-    # A row of bits ends on a byte: a group of two of maxout takes one.
-    bits = size if row.name == "maxout" else size * of_output // 8
+    bits = size * of_output // 8
     small = 64  # hyperparameters
     kept = rx.residual_bytes(ours(row), shape)
     assert kept <= {"bits": bits, "input": 4 * size}[row.residual] + small
@@ -137,9 +136,30 @@ def test_nan_and_infinities(row):
     x = X.astype(np.float32).copy()
     x[1, 0, 3] = np.nan
     assert np.isnan(ours(row)(x)[1]).any()
+    x[1, 0, 3] = -x[1, 0, 3]  # sorts below every number, where one sorts by sign first
+    assert np.isnan(ours(row)(x)[1]).any()
     x[1, 0, 3] = -np.inf
     if row.name not in ("gaussian_top_k", "apl", "bipolar_relu", "glu", "crelu"):  # which depend on it, or have it
         assert np.isfinite(ours(row)(x)).all()
+
+
+@ROWS
+def test_complex_numbers_are_refused_or_have_jax_nn_s_answer(row):
+    x = X.astype(np.complex64)
+    if row.name == "glu":
+        np.testing.assert_allclose(rx.glu(x), jax.nn.glu(x), rtol=1e-6)
+    else:
+        with pytest.raises(TypeError, match="got complex64: expected a real dtype"):
+            ours(row)(x)
+
+
+@ROWS
+def test_an_empty_batch_has_a_gradient(row):
+    x = jnp.zeros((0, 2, 6), jnp.float32)
+    if row.name == "batch_top_k":  # 2 of each of no examples
+        x = jnp.zeros((1, 0, 6), jnp.float32)
+    y, g = value_and_pullback(ours(row), x)
+    assert (y.size, g.shape) == (0, x.shape)
 
 
 @ROWS
