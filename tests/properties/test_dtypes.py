@@ -84,7 +84,7 @@ def test_integers_have_the_values_of_floats(dtype):
         return [row.fun(x, **row.example).astype(float) for x in (x, x.astype(float))]
 
     for name, (got, want) in by_row(both, x).items():
-        np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-40, err_msg=name)
 
 
 def test_integers_have_the_values_of_jax_nn():

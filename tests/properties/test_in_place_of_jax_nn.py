@@ -95,4 +95,4 @@ def test_a_flax_model_that_names_jax_nn_gets_ours():
             return jax.nn.relu(self.linear(x))
 
     # Only ours packs its residual into bytes.
-    assert "u8[" in str(traced(Net(nnx.Rngs(0)), jnp.ones((2, 5))))
+    assert "u8[" in str(traced(Net(nnx.Rngs(0)), jnp.ones((2, 5), jnp.float32)))
