@@ -114,4 +114,4 @@ def test_a_key_is_asked_for():
 def test_second_derivatives_are_finite_far_out():
     for x in (-1e4, -100.0, 100.0):
         for fun in (rx.rrelu, rx.noisy_relu, rx.probact):
-            assert abs(jax.grad(jax.grad(fun))(x, KEY)) < 1e-40
+            assert abs(jax.grad(jax.grad(fun))(x, KEY)) < 1e-30
