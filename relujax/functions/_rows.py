@@ -1,6 +1,7 @@
 """The rows of the registry, in the order of the README's table: one per activation."""
 
 import math
+import statistics
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
 from . import (
     _by_channel,
@@ -593,7 +593,10 @@ ROWS = (
         fun=_sparse.gaussian_top_k,
         module="GaussianTopK",
         plain=lambda x, k, axis=-1: jnp.maximum(
-            x - x.mean(axis, keepdims=True) - scipy.special.ndtri(1 - k / x.shape[axis]) * x.std(axis, keepdims=True), 0
+            x
+            - x.mean(axis, keepdims=True)
+            - statistics.NormalDist().inv_cdf(1 - k / x.shape[axis]) * x.std(axis, keepdims=True),
+            0,
         ),
         formula="max(0, x - mean - std * (quantile of 1 - k / d))",
         reference="You et al. 2025, arXiv 2506.06644",

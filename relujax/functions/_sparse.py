@@ -2,11 +2,11 @@
 
 import functools
 import math
+import statistics
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special
 from jax.typing import ArrayLike
 
 from .._precision import narrow, widen
@@ -152,7 +152,7 @@ def gaussian_top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
     """
     length = _axis_length("gaussian_top_k", x, axis)
     _checked("gaussian_top_k", k, length - 1, f"below the length of axis {axis}")
-    quantile = float(scipy.special.ndtri(1 - k / length))
+    quantile = statistics.NormalDist().inv_cdf(1 - k / length)
 
     @jax.checkpoint
     def above_threshold(x: ArrayLike) -> jax.Array:

@@ -44,20 +44,23 @@ class Rectifier:
         self._input_rule: tuple[Callable, Callable] | None = None
         self._symbolic_zeros = False
         self._static = [name for name, p in self._signature.parameters.items() if p.annotation in _STATIC]
+        self._dtypes = dtypes
+        self._call = self._jitted(from_input=False)
 
+    @functools.cached_property
+    def _call_from_input(self) -> Callable:
+        return self._jitted(from_input=True)
+
+    def _jitted(self, from_input: bool) -> Callable:
         # jit is the outermost layer, named after the function: eager calls take its fast path, and a probe finds
         # the call by that name. (jax.nn.relu has custom_jvp outside: jax#22513.)
-        def jitted(bind: Callable) -> Callable:
-            of_any_dtype = dtypes(bind, self.__name__.lstrip("_"))
+        of_any_dtype = self._dtypes(functools.partial(self._bind, from_input), self.__name__.lstrip("_"))
 
-            def positional(*args: Any, **kwargs: Any) -> Any:
-                bound = self._signature.bind(*args, **kwargs)
-                return of_any_dtype(*bound.args, **bound.kwargs)
+        def positional(*args: Any, **kwargs: Any) -> Any:
+            bound = self._signature.bind(*args, **kwargs)
+            return of_any_dtype(*bound.args, **bound.kwargs)
 
-            return jax.jit(functools.wraps(fun)(positional), static_argnames=self._static)
-
-        self._call = jitted(functools.partial(self._bind, False))
-        self._call_from_input = jitted(functools.partial(self._bind, True))
+        return jax.jit(functools.wraps(self._fun)(positional), static_argnames=self._static)
 
     def defvjp(
         self,
