@@ -487,9 +487,7 @@ def _hard_silu(x: _rules.Wide) -> jax.Array:
     return jnp.multiply(x, jnp.clip(x + 3, 0, 6)) / 6
 
 
-_rules.keep_input(
-    _hard_silu, slope=lambda x: jnp.where(x <= -3, 0, jnp.where(x < 3, (2 * x + 3) / 6, 1 + 0 * _softened._finite(x)))
-)
+_rules.keep_input(_hard_silu, slope=_softened._hard_silu_slope)
 
 
 def hardswish(input: ArrayLike) -> jax.Array:

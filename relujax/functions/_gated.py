@@ -8,9 +8,8 @@ from jax.typing import ArrayLike
 
 from ._dtypes import as_jax_nn
 from ._piecewise_linear import relu
-from ._rules import Wide, keep_input, whole, widened
+from ._rules import Wide, keep_input, one_unless_nan, whole, widened
 from ._self_gated import _swish_slope, gelu, silu, swish
-from ._softened import _finite
 
 __all__ = ["bilinear", "clamped_swiglu", "drelu", "geglu", "glu", "reglu", "swiglu"]
 
@@ -206,7 +205,7 @@ for _member in (bilinear, geglu, swiglu):
 
 def _one_above_zero(x):
     """The slope of a rectifier, through which NaN passes."""
-    return jnp.where(x <= 0, 0, 1 + 0 * _finite(x))
+    return jnp.where(x <= 0, 0, one_unless_nan(x))
 
 
 keep_input(

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from ._rules import Wide, keep_input, keep_output, widened
+from ._rules import Wide, keep_input, keep_output, one_unless_nan, widened
 
 __all__ = ["hard_mish", "hard_silu", "hard_swish", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
 
@@ -152,7 +152,11 @@ def hard_silu(x: Wide) -> jax.Array:
     return jnp.maximum(x, -3) * ((jnp.clip(x, -3, 3) + 3) / 6)
 
 
-keep_input(hard_silu, slope=lambda x: jnp.where(x <= -3, 0, jnp.where(x < 3, (2 * x + 3) / 6, 1 + 0 * _finite(x))))
+def _hard_silu_slope(x):
+    return jnp.where(x <= -3, 0, jnp.where(x < 3, (2 * x + 3) / 6, one_unless_nan(x)))
+
+
+keep_input(hard_silu, slope=_hard_silu_slope)
 
 #: The name that ``jax.nn`` has for it too.
 hard_swish = hard_silu
@@ -180,9 +184,4 @@ def hard_mish(x: Wide) -> jax.Array:
     return jnp.maximum(x, -2) * ((jnp.clip(x, -2, 0) + 2) / 2)
 
 
-keep_input(hard_mish, slope=lambda x: jnp.where(x <= -2, 0, jnp.where(x < 0, x + 1, 1 + 0 * _finite(x))))
-
-
-def _finite(x):
-    """NaN stays, infinities do not, so that 0 times it carries NaN and nothing else."""
-    return jnp.clip(x, -1, 1)
+keep_input(hard_mish, slope=lambda x: jnp.where(x <= -2, 0, jnp.where(x < 0, x + 1, one_unless_nan(x))))
