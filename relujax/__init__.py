@@ -22,10 +22,12 @@ from .health import (
 from .probes import (
     Site as Site,
     Stats as Stats,
+    lean as lean,
     merge as merge,
     probe as probe,
     probe_grad as probe_grad,
     sites as sites,
+    swap as swap,
 )
 from .report import Diagnosis as Diagnosis, diagnose as diagnose
 from .spectra import layer_spectra as layer_spectra, spectrum as spectrum

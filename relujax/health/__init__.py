@@ -1,4 +1,6 @@
 """From statistics to rows people read, and from rows to alarms with published thresholds."""
 
-from ._alarms import Alarm as Alarm, alarms as alarms, travel as travel
+from ._alarms import alarms as alarms
+from ._findings import Alarm as Alarm, Alarms as Alarms, Skipped as Skipped, not_checked as not_checked
 from ._summary import SiteSummary as SiteSummary, Summary as Summary, summarize as summarize
+from ._travel import Travel as Travel, travel as travel

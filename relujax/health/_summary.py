@@ -1,42 +1,77 @@
-"""One row per site: shares, means and norms from the sums and counts."""
+"""One row per site and layer: shares, means and norms from the sums and counts."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 
-from ..probes import Opaque, SiteStats, Stats, to_host
+from ..functions import ACTIVATIONS
+from ..probes import Opaque, Signal, SiteStats, Stats, to_host
+
+#: A unit is dormant where its mean absolute output is at most this share of its layer's mean: ReDo's tau.
+DORMANT_SHARE = 0.025
+#: A unit is silent where its largest absolute output stays below this (TheDeepChecker).
+SILENT_OUTPUT = 1e-5
+#: A unit is saturated where fewer than this share of its elements are not (SageMaker Debugger's threshold_inactivity).
+SATURATED_ACTIVITY = 0.01
+#: Kinds whose output is never negative, whatever their hyperparameters: the mean output is the mean absolute output.
+NONNEGATIVE = frozenset(
+    (
+        *("relu", "relu6", "relu_n", "crelu", "drelu", "relu_squared", "relu_power", "noisy_relu", "jump_relu"),
+        *("gaussian_top_k", "guided_relu", "leaky_backward_relu", "sugar", "straight_through"),
+        *("sigmoid", "hard_sigmoid", "sparse_sigmoid", "softplus", "squareplus", "sparse_plus"),
+    )
+)
+
+_NAME_WIDTH = 40
 
 
 @dataclass(frozen=True)
 class SiteSummary:
-    """What was seen at one site.
+    """What was seen at one site; at one of its layers, where it stands in a scan over the layers of a stack.
 
     Attributes:
-        name: the site's name.
+        name: the site's name; followed by ``[i]``, or ``[i,j]``, for layer ``i`` of a scan over layers.
         kind: its activation.
         source: ``file:line`` of the call, or None.
         shape: shape of its output in the batch that was traced.
         dtype: dtype of its output.
         units: length of its last axis.
-        executions: how often it runs per call of the function.
-        examples: examples seen.
+        executions: how often it runs per call of the function; None where that depends on the data.
+        examples: examples seen. One that was seen at every time step of a scan is one example.
         active_fraction: share of active elements (positive; for sigmoid and tanh, not saturated).
         dead: units whose slope stayed below 1/1000 of the steepest on every element seen.
         dead_bound: with 95 % confidence, a dead unit fires on at most this share of examples (3/n).
         mean: mean output: the shift of an activation that is not zero-centred.
-        std: standard deviation of the output.
+        std: standard deviation of the output; infinite where the squares overflowed.
         largest: the largest absolute output.
         nonfinite: how many outputs were NaN or infinite.
-        active_histogram: examples by share of active elements, equal bins of [0, 1].
+        active_histogram: examples by share of active elements, equal bins of [0, 1]; over a scan in time, examples
+            and steps.
         signal_norm: root mean square over examples of the L2 norm of the gradient of one example's loss with respect
             to this site's output; None without a loss.
         signal_zero_fraction: share of entries of that gradient that are exactly 0.
         weight_gradient_norm: L2 norm of the mean loss's gradient with respect to the weights before this site.
+        weight_gradient_mean: mean absolute entry of that gradient.
         singular_values: of the Jacobian from input to this site, descending, each the median over examples; those
             lost in rounding are left out.
         rank: median over examples of how many singular values stand above rounding.
+        dormant: units whose mean absolute output is at most :data:`DORMANT_SHARE` of the mean over the layer's units
+            (ReDo, arXiv 2302.12902). For kinds that can be negative the root mean square takes the place of the mean
+            absolute output, which the sums do not hold. Dead ReLUs are among them.
+        silent: units whose largest absolute output stayed below :data:`SILENT_OUTPUT`: the absolute counterpart.
+            Stricter than TheDeepChecker, which asks it of the 95th percentile: what is silent here is so there.
+        saturated_fraction: share of elements whose slope is below 1/1000 of the steepest, for kinds that saturate
+            (sigmoid, tanh and the like); None for the others.
+        saturated: units of which more than 99 % of the elements are saturated; None for kinds that do not saturate.
+        weights: paths of the parameters before this site.
+        output_histogram: outputs by value, where the probe was given edges: below the first, between each two, from the
+            last one up; else None.
+        step: for a layer of a scan over layers, which one it is, outermost scan first; else ``()``.
+        steps: how many layers those scans have.
     """
 
     name: str
@@ -45,7 +80,7 @@ class SiteSummary:
     shape: tuple[int, ...]
     dtype: str
     units: int
-    executions: int
+    executions: int | None
     examples: int
     active_fraction: float
     dead: int
@@ -58,8 +93,37 @@ class SiteSummary:
     signal_norm: float | None = None
     signal_zero_fraction: float | None = None
     weight_gradient_norm: float | None = None
+    weight_gradient_mean: float | None = None
     singular_values: tuple[float, ...] | None = None
     rank: float | None = None
+    dormant: int = 0
+    silent: int = 0
+    saturated_fraction: float | None = None
+    saturated: int | None = None
+    weights: tuple[str, ...] = ()
+    output_histogram: tuple[int, ...] | None = None
+    step: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+
+    @property
+    def site(self) -> str:
+        """The name of its site in the statistics."""
+        return self.name.removesuffix(layer_suffix(self.step))
+
+    def weights_in(self, leaves: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays of its :attr:`weights` by path; of weights that are stacked by layer, this layer's.
+
+        Args:
+            leaves: arrays by path, as :func:`relujax.probes.parameter_names` names them.
+        """
+        found = {}
+        for name in self.weights:
+            if name in leaves:
+                stacked = self.step and np.shape(leaves[name])[: len(self.steps)] == self.steps
+                found[name + layer_suffix(self.step) if stacked else name] = (
+                    leaves[name][self.step] if stacked else leaves[name]
+                )
+        return found
 
 
 @dataclass(frozen=True)
@@ -67,7 +131,7 @@ class Summary(Sequence[SiteSummary]):
     """Rows of all sites in execution order; prints as a table.
 
     Attributes:
-        rows: one per site.
+        rows: one per site, and per layer of a scan over layers.
         opaque: parts of the function that were not entered.
     """
 
@@ -88,24 +152,53 @@ class Summary(Sequence[SiteSummary]):
         return {"sites": [asdict(row) for row in self.rows], "opaque": [asdict(part) for part in self.opaque]}
 
     def __str__(self) -> str:
-        lines = [f"{'site':<28} {'active':>7} {'dead':>9} {'mean':>8} {'signal':>9} {'weights':>9} {'sigma max':>9}"]
-        for row in self.rows:
+        names = [_shortened(row.name) for row in self.rows]
+        width = max(map(len, ("site", *names)))
+        numbers = ("mean", "signal", "weights", "sigma max")
+        lines = [f"{'site':<{width}} {'active':>7} {'dead':>9} {' '.join(f'{c:>9}' for c in numbers)}  source"]
+        for name, row in zip(names, self.rows, strict=True):
             largest = row.singular_values[0] if row.singular_values else None
             cells = [_number(v) for v in (row.mean, row.signal_norm, row.weight_gradient_norm, largest)]
-            share = f"{row.active_fraction:.1%}"
-            lines.append(
-                f"{row.name:<28} {share:>7} {f'{row.dead}/{row.units}':>9} {cells[0]:>8} {cells[1]:>9} {cells[2]:>9} "
-                f"{cells[3]:>9}"
-            )
+            share, dead = f"{row.active_fraction:.1%}", f"{row.dead}/{row.units}"
+            source = os.path.basename(row.source) if row.source else "-"
+            lines.append(f"{name:<{width}} {share:>7} {dead:>9} {' '.join(f'{c:>9}' for c in cells)}  {source}")
+        if self.opaque:
+            lines.append(f"parts that were not entered, and are not in this table: {len(self.opaque)}; see .opaque")
         return "\n".join(lines)
+
+
+def _shortened(name: str) -> str:
+    """A long path from its end: what tells layers apart comes last."""
+    return name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
+def layer_suffix(step: tuple[int, ...]) -> str:
+    """What follows a site's name for one of its layers.
+
+    >>> layer_suffix((3, 0)), layer_suffix(())
+    ('[3,0]', '')
+    """
+    return f"[{','.join(map(str, step))}]" if step else ""
+
+
+def saturates(kind: str) -> bool:
+    """Whether an activation counts as active where it has not saturated: sigmoid, tanh and the like.
+
+    >>> saturates("tanh"), saturates("relu")
+    (True, False)
+    """
+    return kind in ACTIVATIONS and ACTIVATIONS[kind].active == "unsaturated"
+
+
 def summarize(stats: Stats) -> Summary:
-    """Turn sums and counts into one row per site.
+    """Turn sums and counts into one row per site, in execution order.
+
+    A site in a :func:`jax.lax.scan` over the layers of a stack has a row per layer, ``name[0]``, ``name[1]``, ...; in a
+    scan over time its steps are added.
 
     Args:
         stats: what :func:`relujax.probe`, :func:`relujax.probe_grad` or :func:`relujax.merge` returned.
@@ -120,18 +213,55 @@ def summarize(stats: Stats) -> Summary:
     >>> row.active_fraction, row.dead
     (0.25, 1)
     """
-    return Summary(tuple(_row(stats[name]) for name in stats), stats.opaque)
+    placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
+    return Summary(tuple(row for _, row in sorted(placed, key=lambda item: item[0])), stats.opaque)
 
 
-def _row(stats: SiteStats) -> SiteSummary:
-    count, examples, site = int(stats.count), int(stats.examples), stats.site
-    nonfinite = int(to_host(stats.nonfinite).sum())
-    finite = max(count * site.units - nonfinite, 1)
-    mean = float(to_host(stats.total).sum() / finite)
-    second = float(to_host(stats.square).sum() / finite)
+def _order(site: Any, step: tuple[int, ...]) -> tuple[int, ...]:
+    """When a layer of a site runs: its path, with the layer's number behind that of its scan's equation.
+
+    Two sites in one scan take turns.
+    """
+    key, start = (), 0
+    layers = [depth for depth, is_layer in zip(site.scans, site.layers, strict=True) if is_layer]
+    for depth, number in zip(layers, step, strict=True):
+        key, start = (*key, *site.path[start:depth], number), depth
+    return (*key, *site.path[start:])
+
+
+def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:
+    """Time steps added, and what remains taken apart by layer."""
+    site = stats.site
+    time = tuple(axis for axis, is_layer in enumerate(site.layers) if not is_layer)
+    lengths = tuple(n for n, is_layer in zip(site.steps, site.layers, strict=True) if is_layer)
+
+    def total(value: Any) -> np.ndarray:
+        return to_host(value).sum(axis=time)
+
     signal = stats.signal
+    folded = replace(
+        jax.tree.map(total, replace(stats, signal=None)),
+        # An example that is seen at every step is one example.
+        examples=to_host(stats.examples).max(axis=time),
+        largest=to_host(stats.largest).max(axis=time),
+        signal=None
+        if signal is None
+        else Signal(norm=np.sqrt(total(to_host(signal.norm) ** 2)), zeros=total(signal.zeros)),
+    )
+    for step in np.ndindex(*lengths):
+        yield step, _row(jax.tree.map(lambda value, step=step: value[step], folded), step, lengths)
+
+
+def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> SiteSummary:
+    """The row of statistics without axes of steps, in 64 bits on the host."""
+    count, examples, site, signal = int(stats.count), int(stats.examples), stats.site, stats.signal
+    elements = max(count * site.units, 1)
+    nonfinite = int(stats.nonfinite.sum())
+    finite = max(count * site.units - nonfinite, 1)
+    mean, second = float(stats.total.sum() / finite), float(stats.square.sum() / finite)
+    active, saturating = float(stats.active.sum() / elements), saturates(site.kind)
     return SiteSummary(
-        name=site.name,
+        name=site.name + layer_suffix(step),
         kind=site.kind,
         source=site.source,
         shape=site.shape,
@@ -139,16 +269,34 @@ def _row(stats: SiteStats) -> SiteSummary:
         units=site.units,
         executions=site.executions,
         examples=examples,
-        active_fraction=float(to_host(stats.active).sum() / max(count * site.units, 1)),
-        dead=int((to_host(stats.passing) == 0).sum()),
+        active_fraction=active,
+        dead=int((stats.passing == 0).sum()),
         dead_bound=min(1.0, 3 / max(examples, 1)),
         mean=mean,
-        std=float(np.sqrt(max(second - mean**2, 0.0))),
-        largest=float(to_host(stats.largest).max()),
+        std=float(np.sqrt(max(second - mean**2, 0.0))) if np.isfinite(second) else second,
+        largest=float(stats.largest.max()),
         nonfinite=nonfinite,
-        active_histogram=tuple(int(n) for n in to_host(stats.histogram)),
-        signal_norm=None if signal is None else float(np.linalg.norm(to_host(signal.norm)) / np.sqrt(max(examples, 1))),
-        signal_zero_fraction=None
-        if signal is None
-        else float(to_host(signal.zeros).sum() / max(count * site.units, 1)),
+        active_histogram=tuple(int(n) for n in stats.histogram),
+        signal_norm=None if signal is None else float(np.linalg.norm(signal.norm) / np.sqrt(max(examples, 1))),
+        signal_zero_fraction=None if signal is None else float(signal.zeros.sum() / elements),
+        dormant=_dormant(stats),
+        silent=int(((stats.largest < SILENT_OUTPUT) & (stats.nonfinite < count)).sum()),
+        saturated_fraction=1 - active if saturating else None,
+        saturated=int((stats.active < SATURATED_ACTIVITY * count).sum()) if saturating else None,
+        weights=site.weights,
+        output_histogram=None if stats.outputs is None else tuple(int(n) for n in stats.outputs),
+        step=step,
+        steps=steps,
     )
+
+
+def _dormant(stats: SiteStats) -> int:
+    r"""Units with :math:`E|h_i| \le \tau\, \mathrm{mean}_k E|h_k|`, over the outputs that are finite."""
+    finite = stats.count - stats.nonfinite
+    # A gated unit is of the kind of its gate, and its product may well be negative.
+    if stats.site.kind in NONNEGATIVE and (stats.total >= 0).all():
+        size = stats.total / np.maximum(finite, 1)
+    else:
+        size = np.sqrt(stats.square / np.maximum(finite, 1))
+    layer = size[finite > 0].mean() if (finite > 0).any() else np.inf
+    return int((size[finite > 0] <= DORMANT_SHARE * layer).sum()) if np.isfinite(layer) else 0

@@ -1,12 +1,8 @@
 """Find the activations of any JAX function from its jaxpr and measure them, forward and backward."""
 
+from ._find import parameter_names as parameter_names, sites as sites
 from ._probe import capture as capture, probe as probe, probe_grad as probe_grad
-from ._sites import (
-    Opaque as Opaque,
-    Site as Site,
-    parameter_names as parameter_names,
-    sites as sites,
-)
+from ._sites import Opaque as Opaque, Site as Site
 from ._statistics import (
     ACTIVE_BINS as ACTIVE_BINS,
     SLOPE_FLOOR as SLOPE_FLOOR,
@@ -17,3 +13,4 @@ from ._statistics import (
     stable_norm as stable_norm,
     to_host as to_host,
 )
+from ._swap import lean as lean, swap as swap

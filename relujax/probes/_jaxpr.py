@@ -1,6 +1,8 @@
 """What the probe reads of a jaxpr: names of calls, inner jaxprs, lines of code. The one file that knows versions."""
 
+import contextlib
 import os
+import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +10,10 @@ from typing import Any
 import jax
 
 _INSTALLED = tuple(os.path.realpath(sysconfig.get_path(p)) + os.sep for p in ("purelib", "platlib", "stdlib"))
+#: Name scopes that JAX makes.
+_STRUCTURE = r"while|body|cond|scan|checkpoint|rematted_computation|remat|closed_call|branch_\d+_fun|shard_map|jit|pjit"
+_JAX_NN = os.path.join(os.sep, "nn", "functions.py")
+_LOSSES = os.path.join(os.sep, "optax", "losses") + os.sep
 _RELUJAX = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 
 #: Calls that the interpreter evaluates from the inside.
@@ -72,10 +78,73 @@ def source_line(eqn: Any) -> str | None:
     return None
 
 
+def is_from_jax_nn(eqn: Any) -> bool:
+    """Whether a call is of a function that ``jax.nn`` defines."""
+    return _defined_in(eqn).endswith(_JAX_NN)
+
+
+def is_from_relujax(eqn: Any) -> bool:
+    """Whether a call is of a function that relujax defines."""
+    return os.path.realpath(_defined_in(eqn)).startswith(_RELUJAX)
+
+
+def _defined_in(eqn: Any) -> str:
+    debug_info = getattr(open_jaxpr(body(eqn)), "debug_info", None)
+    return getattr(debug_info, "func_filename", None) or ""
+
+
+def scope(eqn: Any) -> str:
+    """The names that the user or a module gave to where an equation stands, without those of transformations."""
+    parts = str(eqn.source_info.name_stack).split("/")
+    plain = (re.sub(r"^(?:\w+\()+|\)+$", "", part) for part in parts)
+    return "/".join(part for part in plain if part and not re.fullmatch(_STRUCTURE, part))
+
+
+def goes_backward(eqn: Any) -> bool:
+    """Whether an equation is a part of a backward pass."""
+    return "transpose(" in str(eqn.source_info.name_stack)
+
+
+def from_optax(eqn: Any) -> bool:
+    """Whether one of optax's losses made the equation."""
+    traceback = eqn.source_info.traceback
+    return any(_LOSSES in frame.file_name for frame in (traceback.frames if traceback is not None else ()))
+
+
+def axis_names(eqn: Any) -> tuple:
+    """The mesh axes that a collective works over."""
+    names = eqn.params.get("axes", eqn.params.get("axis_name", ()))
+    return tuple(names) if isinstance(names, (tuple, list, frozenset)) else (names,)
+
+
+def varying(aval: Any) -> frozenset:
+    """In ``shard_map``, the mesh axes along which a value differs."""
+    kind = getattr(aval, "manual_axis_type", None)
+    return frozenset(getattr(aval, "vma", None) or getattr(kind, "varying", None) or ())
+
+
+def scan_counts(eqn: Any) -> tuple[int, int]:
+    """How many operands of a ``scan`` are constants, and how many are carried."""
+    if "num_consts" in eqn.params:
+        return eqn.params["num_consts"], eqn.params["num_carry"]
+    consts, carry, _ = eqn.params["ft_in"].unpack()
+    return len(consts), len(carry)
+
+
+@contextlib.contextmanager
+def as_written(eqn: Any) -> Iterator[None]:
+    """What is traced inside gets the name scope, the line of code and the settings of the equation."""
+    from jax.extend import source_info_util  # imports much that most users of relujax do not need
+
+    info = eqn.source_info
+    stack = source_info_util.current_name_stack() + info.name_stack
+    with source_info_util.user_context(info.traceback, name_stack=stack), eqn.ctx.manager:
+        yield
+
+
 def bind(eqn: Any, values: list) -> list:
     """Evaluate one equation as it is: its own rules and parameters stay."""
-    with eqn.ctx.manager:  # compute_on, matmul precision and the like
-        out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
+    out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(eqn.params))
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
@@ -95,6 +164,18 @@ def evaluate(jaxpr: Any, consts: list, args: list, step: Callable) -> list:
 
 
 def trace(fun: Callable, args: tuple) -> tuple[Any, Any]:
-    """``(closed jaxpr, output tree)`` of ``fun(*args)``; arguments may be shapes."""
-    closed, shapes = jax.make_jaxpr(fun, return_shape=True)(*args)
+    """``(closed jaxpr, output tree)`` of ``fun(*args)``; arguments may be shapes.
+
+    Raises:
+        TypeError: for a function that JAX cannot trace.
+    """
+    try:
+        closed, shapes = jax.make_jaxpr(fun, return_shape=True)(*args)
+    except jax.errors.JAXTypeError as error:
+        name = getattr(fun, "__name__", type(fun).__name__)
+        why = str(error).strip().splitlines()[0]
+        raise TypeError(
+            f"got {name}, which JAX cannot trace ({why}): expected a function that jax.jit accepts; what decides the "
+            "course of Python must be bound beforehand, with functools.partial"
+        ) from error
     return closed, jax.tree.structure(shapes)

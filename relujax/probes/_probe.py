@@ -1,94 +1,106 @@
-"""The interpreter: a function in, the same function with statistics of its activations as extra outputs out."""
+"""The same function with statistics of its activations as extra outputs, forward and backward."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from . import _jaxpr as jx
-from ._sites import Finding, Path, Site, find, input_index, parameter_names
-from ._statistics import Signal, SiteStats, Stats, empty_signal, measure, measure_signal, with_signal
+from ._graph import Path
+from ._run import Instrumented, Use, Verb, instrument
+from ._sites import Site, nearest
+from ._statistics import (
+    Signal,
+    SiteStats,
+    Stats,
+    empty_signal,
+    join,
+    measure,
+    measure_signal,
+    repeat,
+    with_signal,
+)
 
-Observe = Callable[[Site, Any, list], tuple[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Instrumented:
-    """A traced function, ready to be evaluated with something done at every site."""
-
-    closed: Any
-    out_tree: Any
-    finding: Finding
-
-    def run(self, args: tuple, observe: Observe) -> tuple[Any, dict[Path, Any]]:
-        """Evaluate on ``args`` with ``observe(site, eqn, inputs) -> (output, record)`` at the sites."""
-        by_path = {site.path: site for site in self.finding.sites}
-        out, records = _run(self.closed, jx.constants(self.closed), jax.tree.leaves(args), (), by_path, observe)
-        return jax.tree.unflatten(self.out_tree, out), records
+#: Kinds through which a gradient passes where the output is positive, and nowhere else.
+_PASSING_WHERE_ACTIVE = ("relu", "relu_squared", "relu_power")
 
 
-def instrument(fun: Callable, args: tuple, batch: int | None = None) -> Instrumented:
-    """Trace ``fun(*args)`` and find its sites."""
-    closed, out_tree = jx.trace(fun, args)
-    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch))
+def _with_overrides(traced: Instrumented, unit_axis: Mapping[str, int] | int | None) -> Instrumented:
+    """The finding with the unit axes that the user says."""
+    if unit_axis is None:
+        return traced
+    names = [site.name for site in traced.finding.sites]
+    axes = dict.fromkeys(names, unit_axis) if isinstance(unit_axis, int) else dict(unit_axis)
+    for name in axes:
+        if name not in names:
+            raise ValueError(
+                f"got unit_axis for a site {name!r} that is not there: expected a site's name, such as "
+                f"{nearest(name, names)}"
+            )
+
+    def turned(site: Site) -> Site:
+        axis, rank = axes.get(site.name), len(site.shape)
+        if axis is None:
+            return site
+        if not -rank <= axis < rank:
+            raise ValueError(
+                f"got unit_axis={axis} for {site.name} of shape {site.shape}: expected {-rank} to {rank - 1}"
+            )
+        return replace(site, axis=axis % rank)
+
+    matches = tuple(replace(m, site=turned(m.site)) for m in traced.finding.matches)
+    return replace(traced, finding=replace(traced.finding, matches=matches))
 
 
-def _run(jaxpr: Any, consts: list, args: list, path: Path, by_path: Mapping, observe: Observe) -> tuple[list, dict]:
-    records: dict[Path, Any] = {}
-
-    def step(index: int, eqn: Any, values: list) -> list:
-        here = (*path, index)
-        if here in by_path:
-            out, records[here] = observe(by_path[here], eqn, values)
-            return [out]
-        if not any(p[: len(here)] == here for p in by_path):
-            return jx.bind(eqn, values)
-        inner = jx.body(eqn)
-
-        def call(*values: Any) -> tuple[list, dict]:
-            return _run(inner, jx.constants(inner), list(values), here, by_path, observe)
-
-        if eqn.primitive.name in jx.CHECKPOINTS:
-            call = jax.checkpoint(call, policy=eqn.params["policy"], prevent_cse=eqn.params["prevent_cse"])
-        out, found = call(*values)
-        records.update(found)
-        return out
-
-    return jx.evaluate(jaxpr, consts, args, step), records
+def _mask_of(site: Site, mask: Any, y: jax.Array) -> jax.Array | None:
+    """The positions of one site that count, ``(examples, ...)``."""
+    if isinstance(mask, Mapping):
+        mask = mask.get(site.name)
+    if mask is None:
+        return None
+    shape = site.in_rows(jax.ShapeDtypeStruct(y.shape, y.dtype)).shape[:-1]
+    mask = jnp.asarray(mask, bool)
+    try:
+        return jnp.broadcast_to(mask.reshape(*mask.shape, *(1,) * (len(shape) - mask.ndim)), shape)
+    except ValueError as error:
+        raise ValueError(
+            f"got a mask of shape {mask.shape} for {site.name}: expected one of the positions {shape}, or of the first "
+            "of their axes"
+        ) from error
 
 
-def _evaluate_site(site: Site, eqn: Any, inputs: list) -> tuple[Any, SiteStats]:
-    """The site's output by its own rules, and its forward statistics."""
-    [y] = jx.bind(eqn, inputs)
-    at = input_index(eqn)
-    assert at is not None, "site_kind accepts no equation without an input"
-    # For an elementwise function the vector-Jacobian product with ones is the derivative, whatever its rule keeps.
-    x = jax.lax.stop_gradient(inputs[at])
-    still, pull = jax.vjp(lambda x: jx.bind(eqn, [*inputs[:at], x, *inputs[at + 1 :]])[0], x)
-    [slope] = pull(jnp.ones_like(still))
-    return y, measure(site, jax.lax.stop_gradient(y), jax.lax.stop_gradient(slope))
-
-
-def _by_name(records: dict[Path, Any], finding: Finding) -> dict[str, Any]:
-    return {site.name: records[site.path] for site in finding.sites}
-
-
-def probe(fun: Callable, *, batch: int | None = None) -> Callable:
+def probe(
+    fun: Callable,
+    *,
+    batch: int | None = None,
+    unit_axis: Mapping[str, int] | int | None = None,
+    mask: Any = None,
+    edges: Any = None,
+) -> Callable:
     """The same function, with statistics of every activation as a second output.
 
     Args:
         fun: any JAX function; it is not edited, only traced. The first axis of an activation is read as examples and
-            its last as units.
+            its last as units. Inside ``lax.scan`` there is a row of statistics per step, and so per layer of a stack
+            that is scanned; inside ``vmap`` of the probed function, per example.
         batch: length of the axis of examples, where it is known: then a vector of that length is one unit, and an
             activation that does not begin with that axis is listed in ``Stats.opaque``, not misread.
+        unit_axis: the axis that counts units, of all sites or by site name, where it is not the last.
+        mask: positions that count, ``(examples, ...)``, such as those of a sentence that are no padding; one for all
+            sites, or by site name.
+        edges: ascending numbers, for a histogram of the outputs of each site.
 
     Returns:
         ``probed(*args) -> (fun(*args), Stats)``, pure, jittable and differentiable; the values are the same to
         rounding. Keyword arguments: bind them with :func:`functools.partial`.
 
-    Cost: a few reductions per activation.
+    Raises:
+        TypeError: for a function that cannot be traced.
+        ValueError: for a site that is not there, an axis or a mask that does not fit.
+
+    Counts are exact up to 2**31 per unit in one call; :func:`merge` adds calls in 64 bits. Cost: a few reductions per
+    activation.
 
     >>> import relujax as rx
     >>> _, stats = rx.probe(lambda x: jax.nn.relu(x) * 2)(jnp.array([[-1.0, 2.0], [-3.0, -4.0]]))
@@ -97,11 +109,30 @@ def probe(fun: Callable, *, batch: int | None = None) -> Callable:
     """
 
     def probed(*args: Any) -> tuple[Any, Stats]:
-        traced = instrument(fun, args, batch)
-        out, records = traced.run(args, _evaluate_site)
-        return out, Stats(_by_name(records, traced.finding), traced.finding.opaque)
+        traced = _with_overrides(instrument(fun, args, batch), unit_axis)
+        verb = Verb(lambda use, _: _observed(use, edges, mask), repeat=repeat, join=join)
+        out, records = traced.run(args, verb)
+        return out, _stats(traced, records)
 
     return probed
+
+
+def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats]:
+    """The site's output by its own rules, and its forward statistics."""
+    site, y = use.site, use.output()
+    still, x = jax.lax.stop_gradient((y, use.x))
+    if use.match.gate is not None:
+        still = use.of(x)
+    slope = None
+    if site.kind not in _PASSING_WHERE_ACTIVE:
+        # For an elementwise function the vector-Jacobian product with ones is the derivative, whatever its rule keeps.
+        again, pull = jax.vjp(use.of, x)
+        [slope] = pull(jnp.ones_like(again))
+    return y, measure(site, still, slope, edges, _mask_of(site, mask, still))
+
+
+def _stats(traced: Instrumented, records: Mapping[Path, SiteStats]) -> Stats:
+    return Stats({site.name: records[site.path] for site in traced.finding.sites}, traced.finding.opaque)
 
 
 def capture(fun: Callable, *, batch: int | None = None) -> Callable:
@@ -114,10 +145,23 @@ def capture(fun: Callable, *, batch: int | None = None) -> Callable:
 
     def captured(*args: Any) -> dict[str, jax.Array]:
         traced = instrument(fun, args, batch)
-        _, records = traced.run(args, lambda site, eqn, inputs: (jx.bind(eqn, inputs)[0],) * 2)
-        return _by_name(records, traced.finding)
+        _, records = traced.run(args, Verb(lambda use, _: ((y := use.output()), y), join=_unsharded))
+        return {site.name: records[site.path] for site in traced.finding.sites}
 
     return captured
+
+
+def _unsharded(site: Site, stacked: jax.Array) -> jax.Array:
+    """The output of all shards."""
+    at = {"examples": 0, "positions": 1 if len(site.shape) > 2 else 0, "units": -1}
+    sizes = [size for _, size, _ in site.shards]
+    y = stacked.reshape(*sizes, *stacked.shape[1:])
+    for _, size, role in site.shards:
+        y = jnp.concatenate(
+            [y[i] for i in range(size)], axis=at[role] if role == "units" else at[role] + len(sizes) - 1
+        )
+        sizes.pop()
+    return y
 
 
 def probe_grad(
@@ -127,6 +171,9 @@ def probe_grad(
     *,
     head: Callable = lambda out: out,
     batch: int | None = None,
+    unit_axis: Mapping[str, int] | int | None = None,
+    mask: Any = None,
+    edges: Any = None,
 ) -> Callable:
     """Value and gradients of a loss, with forward and backward statistics of every activation.
 
@@ -136,12 +183,16 @@ def probe_grad(
         has_aux: as in :func:`jax.value_and_grad`.
         head: applied to what ``loss`` returns, and not probed: with a model as ``loss`` and the loss as ``head``, an
             activation inside the loss does not count as a layer.
-        batch: as in :func:`probe`.
+        batch: as in :func:`probe`; so are ``unit_axis``, ``mask`` and ``edges``.
+        unit_axis: see there.
+        mask: see there; the backward signal is that of all positions.
+        edges: see there.
 
     Returns:
         ``probed(*args) -> ((loss, grads), Stats)``; with ``has_aux``, ``(((loss, aux), grads), Stats)``. The signal at
         a site is the gradient of the loss with respect to its output; it costs O(units) memory, because the
-        statistics arrive as the gradients of small zero tokens.
+        statistics arrive as the gradients of small zero tokens. A site in a ``while`` loop, through which there is no
+        backward pass, has no signal.
 
     Raises:
         TypeError: when the loss is not a scalar.
@@ -158,15 +209,19 @@ def probe_grad(
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if any(not -len(args) <= n < len(args) for n in numbers):
             raise ValueError(f"got argnums={argnums} for {len(args)} arguments: expected numbers of existing ones")
-        traced = instrument(loss, args, batch)
-        tokens = {site.path: empty_signal(site) for site in traced.finding.sites}
+        traced = _with_overrides(instrument(loss, args, batch), unit_axis)
+        # A while loop has no backward pass, and a token in it would ask for one.
+        backward = [site for site in traced.finding.sites if site.executions is not None]
+        tokens = {site.path: empty_signal(site) for site in backward}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
-            def observe(site: Site, eqn: Any, inputs: list) -> tuple[Any, SiteStats]:
-                y, stats = _evaluate_site(site, eqn, inputs)
-                return _tap(y.reshape(site.rows), tokens[site.path]).reshape(y.shape), stats
+            def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
+                y, stats = _observed(use, edges, mask)
+                if token is None:
+                    return y, stats
+                return use.site.out_of_rows(_tap(use.site.in_rows(y), token)), stats
 
-            out, records = traced.run(args, observe)
+            out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
             value, aux = out if has_aux else (out, None)
             return value, (aux, records)
@@ -174,9 +229,11 @@ def probe_grad(
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
         grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)
-        stats = {site.name: with_signal(records[site.path], signals[site.path]) for site in traced.finding.sites}
+        for site in backward:
+            signal = join(site, signals[site.path]) if site.shards else signals[site.path]
+            records[site.path] = with_signal(records[site.path], signal)
         gradients = grads[0] if isinstance(argnums, int) else tuple(grads)
-        return ((value, aux) if has_aux else value, gradients), Stats(stats, traced.finding.opaque)
+        return ((value, aux) if has_aux else value, gradients), _stats(traced, records)
 
     return probed
 

@@ -271,7 +271,7 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     edges = (np.arange(ACTIVE_BINS) + 0.5) / ACTIVE_BINS
     for i, j, run, stage in cells:
         summary = list(run.stages[stage].summary)
-        shares = np.array([np.array(row.active_histogram) / max(row.examples, 1) for row in summary]).T
+        shares = np.array([np.array(row.active_histogram) / max(sum(row.active_histogram), 1) for row in summary]).T
         hover = [
             [_hover(row, f"{s:.1%} of the examples") for row, s in zip(summary, line, strict=True)] for line in shares
         ]

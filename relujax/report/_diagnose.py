@@ -88,7 +88,7 @@ def diagnose(
     if loss is None:
         notes.append("no loss was given: nothing was measured backward")
     elif jax.tree.leaves(read.params):
-        summary = _with_weight_gradients(summary, total.stats, jax.tree.map(lambda g: g / seen, total.gradient))
+        summary = _with_weight_gradients(summary, jax.tree.map(lambda g: g / seen, total.gradient))
     else:
         notes.append("the model shows no parameters: their gradients were not measured")
     summary, note = _with_spectra(summary, read, first, spectrum_examples)
@@ -201,14 +201,18 @@ def _opaque_note(part: Any) -> str:
     return f"not measured: {what}{f' at {part.source}' if part.source else ''}: {part.reason}"
 
 
-def _with_weight_gradients(summary: Summary, stats: Stats, gradient: Any) -> Summary:
+def _with_weight_gradients(summary: Summary, gradient: Any) -> Summary:
     leaves = dict(zip(parameter_names((gradient,)), jax.tree.leaves(gradient), strict=True))
 
-    def norm(row: SiteSummary) -> float | None:
-        norms = [float(stable_norm(leaves[name])) for name in stats[row.name].site.weights if name in leaves]
-        return float(np.linalg.norm(norms)) if norms else None
+    def measured(row: SiteSummary) -> SiteSummary:
+        found = list(row.weights_in(leaves).values())
+        if not found:
+            return row
+        norm = np.linalg.norm([float(stable_norm(g)) for g in found])
+        mean = sum(np.abs(g).sum(dtype=np.float64) for g in found) / sum(np.size(g) for g in found)
+        return replace(row, weight_gradient_norm=float(norm), weight_gradient_mean=float(mean))
 
-    return replace(summary, rows=tuple(replace(row, weight_gradient_norm=norm(row)) for row in summary))
+    return replace(summary, rows=tuple(map(measured, summary)))
 
 
 def _with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: int) -> tuple[Summary, tuple[str, ...]]:
@@ -226,7 +230,9 @@ def _with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: i
         spectra = _example_spectra(model.apply, examples, coupled, model.params, model.rest, batch)
     except TypeError as error:
         return summary, (f"no singular values: forward mode is refused ({str(error).splitlines()[0]})",)
-    rows = tuple(_with_spectrum(row, np.asarray(spectra[row.name]), batch[0]) for row in summary)
+    rows = tuple(
+        _with_spectrum(row, np.asarray(spectra[row.name]), batch[0]) if row.name in spectra else row for row in summary
+    )
     note = "singular values: examples depend on each other (BatchNorm), so each is taken within its batch"
     return replace(summary, rows=rows), (note,) if coupled else ()
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..health import Alarm, Summary
+from ..health import Alarm, Skipped, Summary, not_checked
 
 SCHEMA = 1
 
@@ -33,6 +33,11 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     title: str = "model"
 
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The rules that could not run, each with its reason."""
+        return getattr(self.alarms, "skipped", ())
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, with a schema number."""
         return {
@@ -43,6 +48,7 @@ class Diagnosis:
             "accuracy": self.accuracy,
             **self.summary.to_dict(),
             "alarms": [asdict(alarm) for alarm in self.alarms],
+            "skipped": [asdict(rule) for rule in self.skipped],
             "notes": list(self.notes),
         }
 
@@ -76,7 +82,7 @@ class Diagnosis:
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.examples} examples", str(self.summary), ""]
         lines += [f"[{alarm.severity}] {alarm.message}" for alarm in self.alarms]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes), *not_checked(self.skipped)])
 
 
 def as_json(value: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..health import travel
+from ..health import not_checked, travel
 from ._diagnosis import Diagnosis
 from ._run import Run
 
@@ -76,7 +76,9 @@ def _findings(runs: Sequence[Run]) -> RenderableType:
             where = Text(f"{run.name} {stage}" if several else "")
             for alarm in diagnosis.alarms:
                 table.add_row(Text(alarm.severity, _STYLES[alarm.severity]), where, Text(alarm.message))
-    notes = dict.fromkeys(note for run in runs for stage in run.stages.values() for note in stage.notes)
-    for note in notes:
+    stages = [stage for run in runs for stage in run.stages.values()]
+    notes = [note for stage in stages for note in stage.notes]
+    unchecked = not_checked(rule for stage in stages for rule in stage.skipped)
+    for note in dict.fromkeys([*notes, *unchecked]):
         table.add_row(Text("note", "dim"), "", Text(note))
     return Group(Text(), table)

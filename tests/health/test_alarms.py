@@ -1,12 +1,14 @@
 """Alarms: each rule on both sides of its threshold, on rows that are written down."""
 
+import copy
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
 
 import relujax as rx
-from relujax.health import SiteSummary, travel
+from relujax.health import Alarms, SiteSummary, Skipped, not_checked, travel
 
 ROW = SiteSummary(
     name="0/relu",
@@ -226,3 +228,191 @@ def test_without_a_gradient_at_the_last_layer_nothing_travels():
     assert travel(summary) is None
     [alarm] = rx.alarms(summary)
     assert (alarm.rule, alarm.severity, alarm.site) == ("no gradient", "critical", "1/relu")
+
+
+def test_dead_units_say_what_the_examples_bound():
+    alarm = fired({"dead": 7})["dead units"]
+    assert "so on at most 0.3 % of such examples (3/n, 95 % confidence)" in alarm.message
+
+
+@pytest.mark.parametrize(("examples", "bound", "told"), [(3, 1.0, False), (4, 0.75, True)])
+def test_three_examples_bound_nothing(examples, bound, told):
+    found = rx.alarms(stack({"dead": 40, "examples": examples, "dead_bound": bound}))
+    assert ("dead units" in {alarm.rule for alarm in found}) == told
+    reason = f"{examples} examples were seen, and the bound 3/n takes at least 4"
+    assert (Skipped("dead units", reason) in found.skipped) != told
+    assert (Skipped("born-dead network", reason) in found.skipped) != told
+
+
+@pytest.mark.parametrize(("dead", "fires"), [(39, False), (40, True)])
+def test_a_network_is_dead_where_a_whole_layer_is(dead, fires):
+    found = fired({}, {"dead": dead}, {"dead": 40 if fires else 0})
+    assert ("born-dead network" in found) == fires
+    if fires:
+        alarm = found["born-dead network"]
+        assert (alarm.severity, alarm.site, alarm.source) == ("critical", "1/relu", "model.py:11")
+        assert alarm.message.startswith("1/relu: every unit of this layer is dead on all of 1000 examples")
+        assert alarm.message.endswith("unless a path leads around it")
+        assert "1903.06733" in alarm.reference
+
+
+def test_no_signal_before_a_dead_layer_shows_that_no_path_leads_around_it():
+    changes = signals(0.0, 0.0, 1.0)
+    changes[1]["dead"] = 40
+    assert "unless" not in fired(*changes)["born-dead network"].message
+    changes[0]["signal_norm"] = 1e-30
+    assert "born-dead network" not in fired(*changes)
+
+
+def test_a_saturated_layer_is_not_a_born_dead_one():
+    assert "born-dead network" not in fired({"kind": "tanh", "dead": 40})
+
+
+@pytest.mark.parametrize(
+    ("dormant", "severity"), [(4, None), (5, "info"), (20, "info"), (21, "warning"), (40, "warning")]
+)
+def test_dormant_units_beyond_ten_percent_and_beyond_half(dormant, severity):
+    assert {alarm.rule: alarm.severity for alarm in rx.alarms(stack({}, {"dormant": dormant}, {}))} == (
+        {"dormant units": severity} if severity else {}
+    )
+
+
+@pytest.mark.parametrize(("dormant", "fires"), [(4, False), (5, True)])
+def test_dormant_units_name_the_first_layer_and_the_worst(dormant, fires):
+    found = fired({}, {"dormant": dormant}, {"dormant": 9} if fires else {})
+    assert set(found) == ({"dormant units"} if fires else set())
+    if fires:
+        alarm = found["dormant units"]
+        assert (alarm.severity, alarm.site, alarm.source) == ("info", "1/relu", "model.py:11")
+        assert alarm.message == (
+            "1/relu: 5 of 40 units are dormant: their output is at most 0.025 of the layer's mean; worst is 2/relu "
+            "with 9 of 40; 2 layers are beyond 10 %"
+        )
+        assert "2302.12902" in alarm.reference
+
+
+def test_dormant_units_that_are_all_dead_are_told_once():
+    assert list(fired({"dead": 6, "dormant": 6})) == ["dead units"]
+    assert "(5 are dead)" in fired({"dead": 5, "dormant": 6})["dormant units"].message
+
+
+@pytest.mark.parametrize(("silent", "fires"), [(20, False), (21, True)])
+def test_silent_units_beyond_half(silent, fires):
+    found = fired({}, {"silent": silent})
+    assert set(found) == ({"dormant units, absolute"} if fires else set())
+    if fires:
+        alarm = found["dormant units, absolute"]
+        assert (alarm.severity, alarm.site, alarm.source) == ("warning", "1/relu", "model.py:11")
+        assert alarm.message == "1/relu: 21 of 40 units never reach 1e-5 in absolute output"
+        assert "TheDeepChecker" in alarm.reference
+    assert "dormant units, absolute" not in fired({"silent": silent, "dead": silent})
+
+
+@pytest.mark.parametrize(
+    ("fraction", "units", "severity"),
+    [(0.5, 20, None), (0.51, 20, "warning"), (0.51, 21, "critical"), (0.4999, 21, "critical"), (0.0, 0, None)],
+)
+def test_saturated_beyond_half(fraction, units, severity):
+    tanh = {"kind": "tanh", "saturated_fraction": 0.1, "saturated": 0}
+    found = fired(tanh, tanh | {"saturated_fraction": fraction, "saturated": units}, {})
+    assert set(found) == ({"saturated"} if severity else set())
+    if severity:
+        alarm = found["saturated"]
+        assert (alarm.severity, alarm.site, alarm.source) == (severity, "1/relu", "model.py:11")
+        assert alarm.message == (
+            f"1/relu: {fraction:.0%} of the outputs are saturated, and {units} of 40 units on more than 99 % of what "
+            "was seen"
+        )
+        assert "SaturatedActivation" in alarm.reference
+
+
+def means(*values):
+    """The signal and the norms hold, and the mean absolute weight gradients are these."""
+    return [
+        change | {"weight_gradient_mean": v} for change, v in zip(weights(*[1.0] * len(values)), values, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("value", "rule"), [(0.99e-6, "small gradient"), (1.01e-6, None), (0.0, "small gradient")])
+def test_a_uniformly_small_gradient(value, rule):
+    found = fired(*means(1e-3, value, 1.0))
+    assert set(found) == {"gradient travel"} | ({rule} if rule else set())
+    if rule:
+        alarm = found[rule]
+        assert (alarm.severity, alarm.site, alarm.source) == ("warning", "1/relu", "model.py:11")
+        assert f"1/relu: a weight's gradient is {value:.2g} on average, below 1e-6" in alarm.message
+        assert "TheDeepChecker" in alarm.reference
+        assert "loss's scale" in alarm.reference
+
+
+@pytest.mark.parametrize(("value", "rule"), [(0.99e6, None), (1.01e6, "large gradient"), (math.inf, None)])
+def test_a_uniformly_large_gradient(value, rule):
+    found = fired(*means(1e3, value, 1.0))
+    assert set(found) == {"gradient travel"} | ({rule} if rule else set())
+    if rule:
+        assert (found[rule].severity, found[rule].site, found[rule].source) == ("warning", "1/relu", "model.py:11")
+
+
+def test_what_the_ratio_says_already_is_not_said_again():
+    gone, burst = signals(1e-9, 1.0), signals(1e9, 1.0)
+    gone[0] |= {"weight_gradient_mean": 1e-9}
+    burst[0] |= {"weight_gradient_mean": 1e9}
+    assert list(fired(*gone)) == ["vanishing gradient"]
+    assert list(fired(*burst)) == ["exploding gradient"]
+    nothing = [change | {"weight_gradient_mean": 0.0} for change in signals(0.0, 0.0)]
+    assert list(fired(*nothing)) == ["no gradient"]
+
+
+def skipped(*changes):
+    return {one.rule: one.reason for one in rx.alarms(stack(*changes)).skipped}
+
+
+def test_rules_that_could_not_run_are_listed_with_the_reason():
+    found = skipped({}, {})
+    assert set(found) == {
+        *("non-finite gradient", "no gradient", "vanishing gradient", "exploding gradient"),
+        *("small gradient", "large gradient", "saturated", "update/weight ratio"),
+    }
+    assert {found[rule] for rule in found if "gradient" in rule} == {"no loss was given"}
+    assert found["saturated"] == "no activation saturates"
+    assert found["update/weight ratio"] == "no params and updates were given"
+
+
+def test_a_rule_that_was_kept_from_running_twice_is_named_once():
+    one, other = Skipped("a", "of this"), Skipped("b", "of this")
+    assert not_checked([one, Skipped("c", "of that"), other, one]) == (
+        "not checked, of this: a, b",
+        "not checked, of that: c",
+    )
+
+
+def test_every_rule_that_ran_is_not_listed():
+    rows = [change | {"kind": "tanh", "saturated_fraction": 0.0, "saturated": 0} for change in means(1.0, 1.0)]
+    assert set(skipped(*rows)) == {"update/weight ratio"}
+
+
+def test_why_a_rule_about_gradients_could_not_run():
+    assert skipped(*signals(1.0))["vanishing gradient"].startswith("the gradient was measured at one activation")
+    assert skipped(*signals(1.0, 0.0))["exploding gradient"] == "no finite gradient leaves the last activation"
+    assert skipped(*signals(1.0, 1.0))["small gradient"].startswith("no gradients of weights were measured")
+
+
+def test_of_an_empty_summary_no_rule_can_run():
+    found = rx.alarms(rx.Summary(()))
+    assert {one.reason for one in found.skipped} == {"no activation was measured", "no params and updates were given"}
+    assert len(found.skipped) == 14
+
+
+def test_alarms_are_a_tuple_that_knows_more():
+    found = rx.alarms(stack({"dead": 5}, {"nonfinite": 1}))
+    assert isinstance(found, tuple)
+    assert found == tuple(found)
+    assert hash(found) == hash(tuple(found))
+    assert [alarm.severity for alarm in found] == ["critical", "warning"]
+    assert Alarms(reversed(found)) == found
+    for twin in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        assert (twin, twin.skipped) == (found, found.skipped)
+    lines = str(found).splitlines()
+    assert lines[0].startswith("[critical] 1/relu: 1 outputs are NaN or infinite")
+    assert "not checked, no params and updates were given: update/weight ratio" in lines
+    assert len(lines) == 5

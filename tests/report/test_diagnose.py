@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn, nnx
-from small_models import PARAMS, LinenNet, NnxNet, X, Y, apply, closed, dense, forms, mean_loss
+from small_models import PARAMS, LinenNet, NnxNet, X, Y, apply, closed, dense, forms, mean_loss, normal
 
 import relujax as rx
 from relujax.report import _diagnose
@@ -81,6 +81,8 @@ def test_weight_gradients_are_those_of_the_mean_loss_over_all_data(reference):
     for row, name in zip(reference.summary, ("first", "second"), strict=True):
         want = math.hypot(*(np.linalg.norm(grads[name][leaf]) for leaf in ("kernel", "bias")))
         assert row.weight_gradient_norm == pytest.approx(want, rel=1e-5)
+        entries = np.concatenate([np.ravel(grads[name][leaf]) for leaf in ("kernel", "bias")])
+        assert row.weight_gradient_mean == pytest.approx(np.abs(entries).mean(), rel=1e-5)
 
 
 def perturbed_loss(zeros, x, y):
@@ -399,18 +401,22 @@ def test_a_half_precision_gradient_of_many_examples_does_not_overflow():
     assert found.summary[0].weight_gradient_norm == pytest.approx(30 * 30 * 4, rel=1e-3)
 
 
-def test_what_is_inside_a_scan_is_noted():
+def test_a_scan_over_layers_is_a_row_per_layer_with_its_own_weight_gradient():
     def model(params, x):
         x, _ = jax.lax.scan(lambda h, w: (jax.nn.relu(h @ w), None), x, params["stack"])
-        return rx.tanh(x @ params["out"])
+        return x @ params["out"]
 
-    params = {"stack": np.ones((3, 5, 5), np.float32), "out": np.ones((5, 2), np.float32)}
-    found = rx.diagnose(model, X, params=params)
-    assert [row.kind for row in found.summary] == ["tanh"]
-    note = found.notes[0]
-    assert note.startswith("not measured: relu in scan at ")
-    assert "test_diagnose.py:" in note
-    assert found.summary.opaque[0].kinds == ("relu",)
+    def loss(params):
+        return jnp.mean((model(params, X) - X[:, :2]) ** 2)
+
+    params = {"stack": normal(3, 5, 5), "out": normal(5, 2)}
+    found = rx.diagnose(model, (X, X[:, :2]), params=params, loss="mse", batch_size=16, spectrum_examples=0)
+    grads = np.asarray(jax.grad(loss)(params)["stack"])
+    assert [row.name for row in found.summary] == ["stack/relu[0]", "stack/relu[1]", "stack/relu[2]"]
+    for row, grad in zip(found.summary, grads, strict=True):
+        assert row.weight_gradient_norm == pytest.approx(np.linalg.norm(grad), rel=1e-4)
+        assert row.weight_gradient_mean == pytest.approx(np.abs(grad).mean(), rel=1e-4)
+        assert row.examples == 37
 
 
 def test_an_input_of_integers_has_no_singular_values():

@@ -271,3 +271,9 @@ def test_a_browser_refuses_a_script_that_is_not_the_one_in_the_policy(hostile_pa
     dom, console = chromium(path, tmp_path / "profile")
     assert "data-drawn" not in dom.named("html")[0]
     assert any("Content Security Policy" in line for line in console)
+
+
+def test_rules_that_could_not_run_are_among_the_notes():
+    found = Parsed(page(two_runs(diagnosis())))
+    lines = [text for text in found.texts if "not checked" in text]
+    assert lines.count("not checked, no params and updates were given: update/weight ratio") == 1

@@ -27,7 +27,8 @@ def small():
 def test_a_diagnosis_comes_back_as_it_was(small):
     found = read(small.to_json())
     assert found["schema"] == 1
-    assert found.keys() == {"schema", "title", "examples", "loss", "accuracy", "sites", "opaque", "alarms", "notes"}
+    parts = {"sites", "opaque", "alarms", "skipped", "notes"}
+    assert found.keys() == {"schema", "title", "examples", "loss", "accuracy", *parts}
     assert (found["title"], found["examples"], found["notes"]) == ("small", 37, ["a note"])
     assert (found["loss"], found["accuracy"]) == (small.loss, small.accuracy)
     for site, row in zip(found["sites"], small.summary, strict=True):
@@ -77,3 +78,8 @@ def test_any_name_survives():
 
 def test_the_same_diagnosis_gives_the_same_text(small):
     assert diagnosis().to_json() == diagnosis().to_json()
+
+
+def test_rules_that_could_not_run_are_listed_with_their_reason():
+    found = read(diagnosis().to_json())
+    assert {"rule": "update/weight ratio", "reason": "no params and updates were given"} in found["skipped"]

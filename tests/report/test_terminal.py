@@ -95,3 +95,11 @@ def test_without_a_loss_there_are_dashes():
     row = next(line for line in text.splitlines() if line.startswith("first/relu"))
     assert row.split()[6:8] == ["–", "–"]
     assert "no loss was given" in text
+
+
+def test_rules_that_could_not_run_are_one_line_per_reason():
+    found = diagnosis()
+    text = printed(two_runs(found), 140)
+    assert text.count("not checked, no params and updates were given: update/weight ratio") == 1
+    assert "not checked, no params and updates were given: update/weight ratio" in str(found)
+    assert "not checked" not in printed([as_run(diagnosis(alarms=ALARMS))], 140)  # a plain tuple of alarms knows none

@@ -1,0 +1,78 @@
+"""How a gradient changes on its way through a stack, in a number and in words."""
+
+import math
+from dataclasses import dataclass
+
+from ._summary import SiteSummary, Summary
+
+
+@dataclass(frozen=True)
+class Travel:
+    """How the gradient changes on its way from the last site to the first.
+
+    Attributes:
+        quantity: what was compared: "weight gradient" or "backpropagated signal".
+        per_layer: geometric mean factor per layer going backward; below 1 it shrinks.
+        ratio: the first layer's norm over the last one's.
+        first: the first site.
+        last: the last site.
+    """
+
+    quantity: str
+    per_layer: float
+    ratio: float
+    first: SiteSummary
+    last: SiteSummary
+
+    def __str__(self) -> str:
+        return f"{self.factor()}; {self.compared('.2g')}"
+
+    def factor(self) -> str:
+        """What becomes of the signal per layer."""
+        if 0.99 <= self.per_layer <= 1.01:
+            return "the signal holds over depth"
+        if self.per_layer == 0:
+            return "no signal arrives"
+        if self.per_layer < 1:
+            return f"the signal shrinks {_factor(1 / self.per_layer)} per layer"
+        return f"the signal grows {_factor(self.per_layer)} per layer"
+
+    def compared(self, digits: str) -> str:
+        """The first layer's next to the last one's."""
+        link = "times" if self.ratio > 1 else "of"
+        return f"the first layer's {self.quantity} is {self.ratio:{digits}} {link} the last one's"
+
+
+def travel(summary: Summary) -> Travel | None:
+    """How the gradient travels through a stack, or None where it does not.
+
+    That is without a loss, with fewer than two sites, or where no finite gradient leaves the last one.
+
+    ``per_layer`` is of the backpropagated signal; ``ratio`` is of the weight gradients where they are known.
+    """
+    rows = [row for row in summary if row.signal_norm is not None]
+    if len(rows) < 2:
+        return None
+    first, last = rows[0], rows[-1]
+    signal = _ratio(first.signal_norm, last.signal_norm)
+    if signal is None:
+        return None
+    weighed = [row for row in rows if row.weight_gradient_norm is not None]
+    per_layer = signal ** (1 / (len(rows) - 1))
+    # Where the last layer's weights get nothing, its own units are dead: only the signal tells what comes through.
+    if len(weighed) < 2 or weighed[-1].weight_gradient_norm == 0:
+        return Travel("backpropagated signal", per_layer, signal, first, last)
+    first, last = weighed[0], weighed[-1]
+    ratio = _ratio(first.weight_gradient_norm, last.weight_gradient_norm)
+    return None if ratio is None else Travel("weight gradient", per_layer, ratio, first, last)
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)) or b == 0:
+        return None
+    return a / b
+
+
+def _factor(value: float) -> str:
+    """A factor as people say it: 4.3x, and 1.04x where one digit would read as no change."""
+    return f"{value:.3g}x" if value < 1.95 else f"{value:.2g}x"

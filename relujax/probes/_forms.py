@@ -1,0 +1,326 @@
+"""Which activation some equations write out: told by the values of the function, not by how it is spelt."""
+
+import functools
+import heapq
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from . import _jaxpr as jx
+from ._graph import Node
+
+#: Where a function is compared with the activations that are known.
+_POINTS = np.array(
+    [
+        1.3,
+        -1,
+        -40,
+        -9,
+        -5,
+        -3.3,
+        -2.7,
+        -1.9,
+        -0.6,
+        -0.3,
+        -0.04,
+        0.04,
+        0.2,
+        0.5,
+        0.9,
+        2.2,
+        2.9,
+        3.3,
+        4.6,
+        5.5,
+        7,
+        40,
+        500,
+    ]
+)
+#: The number that stands for a parameter, such as the slope of PReLU.
+_PARAMETER = 0.25
+#: How far the search for an activation's input goes back, in equations.
+_FAR = 40
+
+_erf = np.vectorize(math.erf, otypes=[float])
+_erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _relu(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0)
+
+
+def _elu(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def _hard_sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.clip(x + 3, 0, 6) / 6
+
+
+#: Activations of one array and no parameter. GELU stands in both forms.
+_KNOWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": _relu,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_silu": lambda x: x * _hard_sigmoid(x),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "silu": lambda x: x * _sigmoid(x),
+    "gelu": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "exact gelu": lambda x: 0.5 * x * _erfc(-x / math.sqrt(2)),
+    "quick_gelu": lambda x: x * _sigmoid(1.702 * x),
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "softplus": _softplus,
+    "log_sigmoid": lambda x: -_softplus(-x),
+    "soft_sign": lambda x: x / (1 + np.abs(x)),
+    "elu": _elu,
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * _elu(x)),
+}
+_REGISTRY = {"exact gelu": ("gelu", {"approximate": False}), "gelu": ("gelu", {"approximate": True})}
+_NAMES = tuple(_KNOWN)
+_VALUES = np.stack([fun(_POINTS) for fun in _KNOWN.values()])
+#: How far a function may be off, by kind and point: constants are written with some seven digits, and the tails of
+#: smooth functions cancel. Beside it, by how many roundings of its dtype: a constant of bfloat16 has three digits.
+_TOLERANCES = np.array([[0.0 if name in ("relu", "relu6") else 3e-6] for name in _NAMES]) + 1e-6 * np.abs(_VALUES)
+_ROUNDINGS = np.array([[0.0 if name in ("relu", "relu6") else 1.0] for name in _NAMES]) * (1 + np.abs(_VALUES))
+
+_NUMPY: dict[str, Callable] = {
+    "add": np.add,
+    "add_any": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": np.maximum,
+    "min": np.minimum,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "log": np.log,
+    "log1p": np.log1p,
+    "expm1": np.expm1,
+    "tanh": np.tanh,
+    "logistic": _sigmoid,
+    "erf": _erf,
+    "erfc": _erfc,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "square": np.square,
+    "pow": np.power,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "not": np.logical_not,
+    "is_finite": np.isfinite,
+    "clamp": lambda low, x, high: np.clip(x, low, high),
+    "select_n": lambda which, *cases: np.where(which, cases[-1], cases[0]),
+    **dict.fromkeys(("copy", "copy_p", "stop_gradient", "pvary", "pcast", "sharding_constraint"), lambda x: x),
+}
+#: They say how a value is laid out; of a constant, and of an array whose shape stays, they are the identity.
+_SHAPING = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose")
+#: An equation of another kind does not bend its input: sums and products are not what makes an activation.
+_BENDING = frozenset(
+    (
+        "max",
+        "min",
+        "select_n",
+        "clamp",
+        "tanh",
+        "logistic",
+        "erf",
+        "erfc",
+        "exp",
+        "exp2",
+        "abs",
+        "sign",
+        "gt",
+        "ge",
+        "lt",
+    )
+) | {"le", "expm1", "log1p"}
+#: What an activation may end in.
+_LAST = frozenset(("max", "min", "select_n", "clamp", "mul", "div", "add", "sub", "neg", "tanh", "logistic"))
+
+
+class _NotElementwise(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Form:
+    """An activation that some equations write out.
+
+    Attributes:
+        kind: its name, a key of :data:`relujax.ACTIVATIONS`.
+        x: its input.
+        options: arguments of the registry's function that make it the same; a node where that is a parameter.
+        inside: the equations in between, which are no activations by themselves.
+    """
+
+    kind: str
+    x: Node
+    options: Mapping[str, Any]
+    inside: tuple[Node, ...]
+
+
+def _apply(eqn: Any, values: list) -> Any:
+    """One equation on NumPy arrays of sample points."""
+    name = eqn.primitive.name
+    if name == "integer_pow":
+        return values[0] ** eqn.params["y"]
+    if name == "convert_element_type":
+        dtype = eqn.params["new_dtype"]
+        return np.asarray(values[0]).astype(float if jnp.issubdtype(dtype, jnp.floating) else dtype)
+    if name in jx.CUSTOM_CALLS or name in jx.INLINED:
+        known = _KNOWN.get(jx.call_name(eqn) or "")
+        if known is not None and len(values) == 1:
+            return known(values[0])
+        inner = jx.body(eqn)
+        steps = functools.partial(jx.evaluate, inner, jx.constants(inner), values)
+        [out] = steps(lambda _, inside, operands: [_apply(inside, operands)])
+        return out
+    if name in _SHAPING:
+        return values[0]
+    if name not in _NUMPY:
+        raise _NotElementwise(name)
+    return _NUMPY[name](*values)
+
+
+def _expands(node: Node) -> bool:
+    """Whether a node is an elementwise function of its inputs."""
+    eqn = node.eqn
+    if eqn is None or len(eqn.outvars) != 1:
+        return False
+    name = eqn.primitive.name
+    if name in _SHAPING:
+        return node.fixed or node.inputs[0].aval.shape == node.aval.shape
+    if name in jx.CUSTOM_CALLS or name in jx.INLINED:
+        return all(i.fixed or i.aval.shape == node.aval.shape for i in node.inputs)
+    return name in _NUMPY or name in ("integer_pow", "convert_element_type")
+
+
+def bends(node: Node) -> bool:
+    """Whether an equation can be a part of an activation that is more than sums and products."""
+    name = node.primitive
+    return name in _BENDING or name in jx.CUSTOM_CALLS or name in jx.INLINED
+
+
+def _inputs(node: Node) -> Iterator[tuple[Node, list[Node], list[Node]]]:
+    """Nodes that all paths from the data to ``node`` go through, nearest first.
+
+    Each with the parameters met on the way, and the equations in between.
+    """
+    frontier: dict[int, Node] = {}
+    heap: list[int] = []
+    parameters: dict[int, Node] = {}
+    between: list[Node] = []
+
+    def add(nodes: tuple[Node, ...]) -> None:
+        for n in nodes:
+            if n.fixed:
+                continue
+            if not n.varies:
+                parameters[n.order] = n
+            elif n.order not in frontier:
+                frontier[n.order] = n
+                heapq.heappush(heap, -n.order)
+
+    add(node.inputs)
+    for _ in range(_FAR):
+        if len(frontier) == 1:
+            yield next(iter(frontier.values())), list(parameters.values()), list(between)
+        if not frontier or len(parameters) > 1:
+            return
+        last = frontier.pop(-heapq.heappop(heap))
+        if not _expands(last):
+            return
+        between.append(last)
+        add(last.inputs)
+
+
+def _sampled(node: Node, known: dict[int, Any]) -> Any:
+    """The value of a node at the sample points of its input."""
+    if node.order in known:
+        return known[node.order]
+    if node.number is not None:
+        return node.number
+    if node.eqn is None or len(node.eqn.outvars) != 1:
+        raise _NotElementwise(node.primitive)
+    known[node.order] = value = _apply(node.eqn, [_sampled(i, known) for i in node.inputs])
+    return value
+
+
+def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
+    """The activation that ends in this equation, or None; one that ``is_named`` is not looked behind."""
+    aval = node.aval
+    if not getattr(aval, "shape", ()) or not jnp.issubdtype(aval.dtype, jnp.floating):
+        return None  # scalars and integers are bookkeeping, not layers
+    if not node.varies or not (node.primitive in _LAST or node.primitive in jx.CUSTOM_CALLS) or not _expands(node):
+        return None
+    for x, parameters, between in _inputs(node):
+        alike = x.aval.shape == aval.shape and jnp.issubdtype(x.aval.dtype, jnp.floating)
+        if alike and (bends(node) or any(map(bends, between))):
+            sampled = {x.order: _POINTS} | {p.order: _PARAMETER for p in parameters}
+            try:
+                with np.errstate(all="ignore"):
+                    values = np.broadcast_to(np.asarray(_sampled(node, sampled), float), _POINTS.shape)
+            except (_NotElementwise, TypeError, ValueError):
+                return None
+            found = (
+                _with_parameter(values, parameters[0])
+                if parameters
+                else _without(values, float(jnp.finfo(aval.dtype).eps))
+            )
+            if found is not None:
+                kind, options = found
+                return Form(kind, x, options, tuple(between))
+        if x.eqn is not None and is_named(x):
+            return None
+    return None
+
+
+def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] | None:
+    off = np.abs(values - _VALUES)
+    same = np.all(off <= _TOLERANCES + rounding * _ROUNDINGS, axis=1)
+    if same.any():
+        name = _NAMES[int(np.argmin(np.where(same, np.max(off, axis=1), np.inf)))]
+        return _REGISTRY.get(name, (name, {}))
+    if not _same(values[_POINTS > 0], _POINTS[_POINTS > 0]):
+        return None
+    slope, alpha = -values[1], -values[2]
+    if 0 < slope < 1 and _same(values, np.where(_POINTS > 0, _POINTS, slope * _POINTS)):
+        return "leaky_relu", {"negative_slope": float(np.float32(slope))}
+    if alpha > 0 and np.allclose(values, np.where(_POINTS > 0, _POINTS, alpha * _elu(_POINTS)), rtol=1e-5, atol=1e-6):
+        return "elu", {"alpha": float(np.float32(alpha))}
+    return None
+
+
+def _with_parameter(values: np.ndarray, parameter: Node) -> tuple[str, dict[str, Any]] | None:
+    if _same(values, np.where(_POINTS > 0, _POINTS, _PARAMETER * _POINTS)):
+        return "prelu", {"slope": parameter}
+    if np.allclose(values, _POINTS * _sigmoid(_PARAMETER * _POINTS), rtol=1e-5, atol=1e-6):
+        return "swish", {"beta": parameter}
+    return None
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.all(np.abs(a - b) <= 1e-6 * np.abs(b)))

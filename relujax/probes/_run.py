@@ -1,0 +1,261 @@
+"""The interpreter: a traced function, evaluated again with something done at every site."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from ..functions import ACTIVATIONS
+from . import _jaxpr as jx
+from ._find import find, parameter_names
+from ._graph import Node, Path
+from ._sites import Finding, Match, Site
+
+Records = dict[Path, Any]
+
+
+@dataclass(frozen=True)
+class Use:
+    """A site at the moment when it is evaluated.
+
+    Attributes:
+        match: the site, and how it is written.
+        x: its input.
+        operands: what its equation is applied to.
+        value: a parameter's value, for a form that has one.
+    """
+
+    match: Match
+    x: jax.Array
+    operands: list
+    value: Callable[[Node], Any]
+
+    @property
+    def site(self) -> Site:
+        """Which one."""
+        return self.match.site
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one equation is the whole activation, so that its input can be exchanged."""
+        return bool(self.match.at)
+
+    def output(self) -> jax.Array:
+        """The output, by the rules that the function has."""
+        return jx.bind(self.match.eqn, self.operands)[0]
+
+    def of(self, x: jax.Array) -> jax.Array:
+        """The same activation of another input: of a gated unit, the gate alone."""
+        match = self.match
+        if (match.form is not None and not match.at) or match.gate is not None:
+            return self.registered(x)
+        at = match.at
+        return jx.bind(match.eqn, [x if i in at else v for i, v in enumerate(self.operands)])[0]
+
+    def registered(self, x: jax.Array) -> jax.Array:
+        """The registry's function of that kind and of these parameters."""
+        options = self.match.form.options if self.match.form else {}
+        given = {k: self.value(v) if isinstance(v, Node) else v for k, v in options.items()}
+        return ACTIVATIONS[self.site.kind].fun(x, **given)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What is done at the sites.
+
+    Attributes:
+        observe: ``observe(use, token) -> (output, record)``; the output takes the place of the site's own.
+        tokens: per site, an array or tree of arrays that ``observe`` gets, with the lengths of the scans around the
+            site as leading axes, and before them the number of shards.
+        repeat: ``repeat(first, second) -> record`` of two executions in a ``while`` loop.
+        join: ``join(site, record) -> record`` of all shards; they come stacked along a leading axis.
+    """
+
+    observe: Callable[[Use, Any], tuple[Any, Any]]
+    tokens: Mapping[Path, Any] = field(default_factory=dict)
+    repeat: Callable[[Any, Any], Any] = lambda first, second: second
+    join: Callable[[Site, Any], Any] = lambda site, record: record
+
+
+@dataclass(frozen=True)
+class Instrumented:
+    """A traced function, ready to be evaluated with something done at every site."""
+
+    closed: Any
+    out_tree: Any
+    finding: Finding
+
+    def run(self, args: tuple, verb: Verb) -> tuple[Any, Records]:
+        """Evaluate on ``args``; returns the outputs and a record per site."""
+        runner = _Runner({match.site.path: match for match in self.finding.matches}, verb)
+        out, records = runner.region(self.closed, jax.tree.leaves(args), (), dict(verb.tokens))
+        return jax.tree.unflatten(self.out_tree, out), records
+
+
+def instrument(fun: Callable, args: tuple, batch: int | None = None) -> Instrumented:
+    """Trace ``fun(*args)`` and find its sites."""
+    closed, out_tree = jx.trace(fun, args)
+    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch))
+
+
+class _Runner:
+    def __init__(self, matches: Mapping[Path, Match], verb: Verb) -> None:
+        self.matches = matches
+        self.verb = verb
+        self.on_the_way = {path[:i] for path in matches for i in range(len(path))}
+        forms = [m.form for m in matches.values() if m.form is not None]
+        nodes = [n for form in forms for n in (form.x, *form.options.values()) if isinstance(n, Node)]
+        self.wanted = {n.key for n in nodes}
+
+    def region(self, jaxpr: Any, args: list, path: Path, tokens: dict) -> tuple[list, Records]:
+        """Evaluate a jaxpr, and the plain calls in it; returns the outputs and the records of its sites."""
+        kept: dict[Any, Any] = {}
+        records: Records = {}
+
+        def keep(path: Path, variables: list, values: list) -> None:
+            for variable, value in zip(variables, values, strict=True):
+                if (path, variable) in self.wanted:
+                    kept[path, variable] = value
+
+        def frame(jaxpr: Any, args: list, path: Path) -> list:
+            def step(index: int, eqn: Any, values: list) -> list:
+                with jx.as_written(eqn):
+                    out = one((*path, index), eqn, values)
+                keep(path, eqn.outvars, out)
+                return out
+
+            inner = jx.open_jaxpr(jaxpr)
+            consts = jx.constants(jaxpr)
+            keep(path, [*inner.constvars, *inner.invars], [*consts, *args])
+            return jx.evaluate(inner, consts, args, step)
+
+        def value(node: Node) -> Any:
+            return node.number if node.key is None else kept[node.key]
+
+        def one(here: Path, eqn: Any, values: list) -> list:
+            match = self.matches.get(here)
+            if match is not None:
+                x = value(match.form.x) if match.form is not None and not match.at else values[match.at[0]]
+                out, records[here] = self.verb.observe(Use(match, x, values, value), tokens.get(here))
+                return [out]
+            if here not in self.on_the_way:
+                return jx.bind(eqn, values)
+            if eqn.primitive.name in jx.INLINED:
+                return frame(jx.body(eqn), values, here)
+            within = {p: t for p, t in tokens.items() if p[: len(here)] == here}
+            out, found = _CALLS[eqn.primitive.name](self, eqn, values, here, within)
+            records.update(found)
+            return out
+
+        return frame(jaxpr, args, path), records
+
+    def checkpoint(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
+        def call(*values: Any) -> tuple[list, Records]:
+            return self.region(eqn.params["jaxpr"], list(values), here, tokens)
+
+        policy, prevent_cse = eqn.params["policy"], eqn.params["prevent_cse"]
+        return jax.checkpoint(call, policy=policy, prevent_cse=prevent_cse)(*values)
+
+    def scan(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
+        consts, carry = jx.scan_counts(eqn)
+        body = eqn.params["jaxpr"]
+        fixed, init, over = values[:consts], values[consts : consts + carry], values[consts + carry :]
+
+        def turn(state: list, given: tuple[list, dict]) -> tuple[list, tuple[list, Records]]:
+            slices, tokens = given
+            out, records = self.region(body, [*fixed, *state, *slices], here, tokens)
+            return out[:carry], (out[carry:], records)
+
+        options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
+        state, (stacked, records) = jax.lax.scan(turn, init, (over, tokens), **options)
+        return [*state, *stacked], records
+
+    def loop(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
+        test, body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+        of_test, of_body, init = values[:test], values[test : test + body], values[test + body :]
+        goes_on = eqn.params["cond_jaxpr"]
+
+        def turn(state: list) -> tuple[list, Records]:
+            return self.region(eqn.params["body_jaxpr"], [*of_body, *state], here, {})
+
+        def more(carried: tuple[list, Records]) -> jax.Array:
+            inputs = [*of_test, *carried[0]]
+            [out] = jx.evaluate(goes_on, jx.constants(goes_on), inputs, lambda _, eqn, values: jx.bind(eqn, values))
+            return out
+
+        def again(carried: tuple[list, Records]) -> tuple[list, Records]:
+            state, before = carried
+            state, records = turn(state)
+            return state, {path: self.verb.repeat(before[path], records[path]) for path in records}
+
+        nothing = _zeros(jax.eval_shape(turn, init)[1])
+        return jax.lax.while_loop(more, again, (init, nothing))
+
+    def switch(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
+        index, *operands = values
+
+        def branch(number: int) -> Callable:
+            def call(*operands: Any) -> tuple[list, Records]:
+                return self.region(eqn.params["branches"][number], list(operands), (*here, number), tokens)
+
+            return call
+
+        branches = [branch(i) for i in range(len(eqn.params["branches"]))]
+        shapes: Records = {}
+        for call in branches:
+            shapes |= jax.eval_shape(call, *operands)[1]
+
+        def union(call: Callable) -> Callable:
+            def of_all(*operands: Any) -> tuple[list, Records]:
+                out, records = call(*operands)
+                return out, {path: records.get(path, _zeros(shapes[path])) for path in shapes}
+
+            return of_all
+
+        return jax.lax.switch(index, [union(call) for call in branches], *operands)
+
+    def shard_map(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
+        params = eqn.params
+        sites = {path: match.site for path, match in self.matches.items() if path[: len(here)] == here}
+        axes = {
+            path: PartitionSpec(site.over("examples", "positions", "units") or None) for path, site in sites.items()
+        }
+
+        def call(values: list, tokens: dict) -> tuple[list, Records]:
+            tokens = jax.tree.map(lambda token: token[0], tokens)
+            out, records = self.region(params["jaxpr"], values, here, tokens)
+            return out, jax.tree.map(lambda record: jnp.asarray(record)[None], records)
+
+        names = params.get("newly_manual_axes", params.get("manual_axes"))
+        out, records = jax.shard_map(
+            call,
+            mesh=params["mesh"],
+            in_specs=(list(params["in_specs"]), {path: axes[path] for path in tokens}),
+            out_specs=(list(params["out_specs"]), axes),
+            axis_names=set(names),
+            check_vma=params["check_vma"],
+        )(values, tokens)
+        return out, {path: self.verb.join(sites[path], record) for path, record in records.items()}
+
+
+_CALLS = {
+    **dict.fromkeys(jx.CHECKPOINTS, _Runner.checkpoint),
+    "scan": _Runner.scan,
+    "while": _Runner.loop,
+    "cond": _Runner.switch,
+    "shard_map": _Runner.shard_map,
+}
+
+
+def _zeros(shapes: Any) -> Any:
+    """Arrays of zeros, which differ along the mesh axes along which those of these shapes do."""
+
+    def zeros(shape: Any) -> jax.Array:
+        value = jnp.zeros(shape.shape, shape.dtype)
+        axes = tuple(jx.varying(shape))
+        return jax.lax.pcast(value, axes, to="varying") if axes else value
+
+    return jax.tree.map(zeros, shapes)

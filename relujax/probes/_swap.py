@@ -1,0 +1,131 @@
+"""The same model with other activations, or with the same ones in rules that keep less."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from ..functions import ACTIVATIONS
+from ..gradients import few_bit as _few_bit
+from . import _jaxpr as jx
+from ._run import Instrumented, Use, Verb, instrument
+from ._sites import nearest
+
+
+def _replaced(fun: Callable, choose: Callable[[Instrumented], Callable[[Use], Any]]) -> Callable:
+    def replaced(*args: Any) -> Any:
+        traced = instrument(fun, args)
+        output = choose(traced)
+        return traced.run(args, Verb(lambda use, _: (output(use), None)))[0]
+
+    return replaced
+
+
+def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
+    """The same model with other activations.
+
+    Args:
+        fun: any JAX function; it is not edited, only traced.
+        activations: what to put in the place of what: by kind (``"relu"``) or by the name of a site, as
+            :func:`relujax.sites` lists them (``"layer3/relu"``); the name wins. Each is a function of one array.
+
+    Returns:
+        ``swapped(*args)``, pure, jittable and differentiable, which returns what ``fun(*args)`` would. Of a gated
+        unit the gate is exchanged.
+
+    Raises:
+        ValueError: for a kind or a name that is not there, for a function that changes shape or dtype, and for a
+            gate that is fused with more than a product.
+
+    Cost: one trace; the equations of what was replaced are dropped by ``jit``.
+
+    >>> import jax.numpy as jnp, relujax as rx
+    >>> model = lambda x: jax.nn.relu(x) * 2
+    >>> swap(model, {"relu": rx.leaky_relu})(jnp.array([-1.0, 1.0])).tolist()
+    [-0.019999999552965164, 2.0]
+    """
+
+    def choose(traced: Instrumented) -> Callable[[Use], Any]:
+        sites = traced.finding.sites
+        known = {key for site in sites for key in (site.kind, site.name)}
+        for key in activations:
+            if key not in known:
+                raise ValueError(
+                    f"cannot swap {key!r}: no site has that kind or name; expected one such as {nearest(key, known)}"
+                )
+
+        def output(use: Use) -> Any:
+            site = use.site
+            other = activations.get(site.name, activations.get(site.kind))
+            return use.output() if other is None else _exchanged(use, other)
+
+        return output
+
+    return _replaced(fun, choose)
+
+
+def _exchanged(use: Use, other: Callable) -> jax.Array:
+    site, wanted = use.site, use.match.eqn.outvars[0].aval
+    if use.match.gate is False:
+        raise ValueError(
+            f"cannot swap the gate of {site.name}: {jx.call_name(use.match.eqn)} is more than its product with the "
+            "other half; expected a unit that is written as activation(gate) * up"
+        )
+    y = other(use.x)
+    if use.match.gate:
+        [up] = (v for i, v in enumerate(use.operands) if i not in use.match.at)
+        y = y * up
+    if getattr(y, "shape", None) != wanted.shape or y.dtype != wanted.dtype:
+        got = f"{y.dtype}{list(y.shape)}" if hasattr(y, "shape") else type(y).__name__
+        raise ValueError(
+            f"cannot swap {site.name}: {getattr(other, '__name__', other)} gives {got} where the model has "
+            f"{wanted.dtype}{list(wanted.shape)}; expected a function that keeps shape and dtype"
+        )
+    return y
+
+
+def lean(fun: Callable, few_bit: int | None = None) -> Callable:
+    """The same model, whose activations keep less for the backward pass.
+
+    Activations of ``jax.nn``, and those that are written out, are exchanged for relujax's of the same kind and the
+    same parameters. What has a rule of its own (``jax.custom_vjp``) stays, and so does what is relujax's already.
+
+    Args:
+        fun: any JAX function; it is not edited, only traced.
+        few_bit: for those that need their input for an exact gradient (gelu, silu, mish), the number of bits per
+            element to keep instead, as in :func:`relujax.few_bit`; None for exact gradients.
+
+    Returns:
+        ``leaner(*args)``: values and gradients same to rounding, unless ``few_bit`` is given; then the values are.
+
+    Cost: one trace. Of a network of ``jax.nn.relu`` one bit per element is kept in the place of a number.
+
+    >>> import jax.numpy as jnp, relujax as rx
+    >>> model = lambda x: jax.nn.relu(x) * 2
+    >>> x = jnp.ones((1024, 64), jnp.float32)
+    >>> rx.residual_bytes(jax.nn.relu, x), rx.residual_bytes(rx.lean(jax.nn.relu), x)
+    (327680, 8192)
+    """
+    return _replaced(fun, lambda _: lambda use: _lean_output(use, few_bit))
+
+
+def _lean_output(use: Use, bits: int | None) -> jax.Array:
+    match, kind = use.match, use.site.kind
+    if match.gate is not None or match.eqn.primitive.name == "custom_vjp_call":
+        return use.output()
+    if match.form is not None:
+        if match.eqn.primitive.name in jx.CUSTOM_CALLS:
+            return use.output()
+        act = use.registered
+    elif jx.is_from_jax_nn(match.eqn):
+        rest = [v for i, v in enumerate(use.operands) if i not in match.at]
+
+        def named(x: jax.Array) -> jax.Array:
+            return ACTIVATIONS[kind].fun(x, *rest)
+
+        act = named
+    else:
+        return use.output()
+    if bits is not None and ACTIVATIONS[kind].residual == "input":
+        act = _few_bit(act, bits)
+    return act(use.x).astype(match.eqn.outvars[0].aval.dtype)

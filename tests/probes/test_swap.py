@@ -1,0 +1,190 @@
+"""Swap and lean: the same model with other activations, or with rules that keep less."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import relujax as rx
+
+RNG = np.random.default_rng(3)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+PARAMS = {"first": normal(5, 8), "layers": normal(3, 8, 8) / 2, "last": normal(8, 2), "slope": np.float32(0.3)}
+X = normal(16, 5)
+
+
+def model(act, params, x):
+    """Activations outside, inside a scanned and checkpointed layer, and in a branch."""
+    h = act(x @ params["first"])
+    h, _ = jax.lax.scan(lambda h, w: (jax.checkpoint(lambda h: act(h @ w) + h)(h), None), h, params["layers"])
+    h = jax.lax.cond(h.sum() < 1e9, lambda h: jax.jit(act)(h), jnp.cos, h)
+    return h @ params["last"]
+
+
+def both(fun):
+    def loss(params):
+        y = fun(params, X)
+        return jnp.sum(jnp.sin(y)), y
+
+    (_, y), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(PARAMS)
+    return y, grads
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(jax.nn.relu, rx.leaky_relu), (jnp.tanh, jax.nn.gelu), (rx.elu, jnp.cos)],
+    ids=["relu", "tanh", "elu"],
+)
+def test_swap_by_kind(old, new):
+    fun = functools.partial(model, old)
+    [kind] = {site.kind for site in rx.sites(fun, PARAMS, X)}
+    chex.assert_trees_all_close(both(rx.swap(fun, {kind: new})), both(functools.partial(model, new)), rtol=1e-5)
+
+
+def test_the_name_of_a_site_wins_over_its_kind():
+    def fun(act, other, params, x):
+        return other(act(x @ params["first"]) @ params["layers"][0]) @ params["last"]
+
+    plain = functools.partial(fun, jax.nn.relu, jax.nn.relu)
+    first, second = (site.name for site in rx.sites(plain, PARAMS, X))
+    assert first == "first/relu"
+    swapped = rx.swap(plain, {"relu": rx.elu, second: rx.tanh})
+    chex.assert_trees_all_close(both(swapped), both(functools.partial(fun, rx.elu, rx.tanh)), rtol=1e-5)
+    kept = rx.swap(plain, {first: rx.elu})
+    chex.assert_trees_all_close(both(kept), both(functools.partial(fun, rx.elu, jax.nn.relu)), rtol=1e-5)
+
+
+RAW = {
+    "maximum": lambda x, a: jnp.maximum(x, 0),
+    "where": lambda x, a: jnp.where(x > 0, x, 0),
+    "times": lambda x, a: x * (x > 0),
+    "leaky": lambda x, a: jnp.where(x > 0, x, jnp.float32(0.2) * x),
+    "prelu": lambda x, a: jnp.where(x > 0, x, a * x),
+    "gelu": lambda x, a: jax.nn.gelu(x),
+    "exact gelu": lambda x, a: jax.nn.gelu(x, approximate=False),
+    "silu": lambda x, a: x * jax.nn.sigmoid(x),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_swap_and_lean_of_what_is_written_out(name):
+    def fun(act, params, x):
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return act(x @ params["first"], params["slope"]) @ params["last"]
+
+    plain = functools.partial(fun, RAW[name])
+    [site] = rx.sites(plain, PARAMS, X)
+    swapped = both(rx.swap(plain, {site.kind: jnp.cos}))
+    y, grads = both(functools.partial(fun, lambda x, a: jnp.cos(x)))
+    chex.assert_trees_all_close(swapped, (y, grads), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(both(rx.lean(plain)), both(plain), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "act"), [(rx.reglu, jax.nn.relu), (rx.swiglu, jax.nn.silu)])
+def test_of_a_gated_unit_the_gate_is_swapped(unit, act):
+    def fun(params, x):
+        h = x @ params["first"]
+        return unit(h, h[:, ::-1]) @ params["last"]
+
+    def want(params, x):
+        h = x @ params["first"]
+        return rx.tanh(h) * h[:, ::-1] @ params["last"]
+
+    [kind] = {site.kind for site in rx.sites(fun, PARAMS, X)}
+    assert kind == act.__name__
+    chex.assert_trees_all_close(both(rx.swap(fun, {kind: rx.tanh})), both(want), rtol=1e-5)
+    chex.assert_trees_all_close(both(rx.lean(fun)), both(fun), rtol=1e-6)
+
+
+def test_unknown_kinds_and_names():
+    fun = functools.partial(model, jax.nn.relu)
+    with pytest.raises(ValueError, match=r"cannot swap 'relo'.*expected one such as 'relu'"):
+        rx.swap(fun, {"relo": rx.elu})(PARAMS, X)
+    with pytest.raises(ValueError, match=r"cannot swap 'frst/relu'.*'first/relu'"):
+        rx.swap(fun, {"frst/relu": rx.elu})(PARAMS, X)
+
+
+@pytest.mark.parametrize("bad", [lambda x: x.sum(), lambda x: x.astype(jnp.bfloat16), lambda x: x[:, :2]])
+def test_a_swap_that_changes_shape_or_dtype(bad):
+    with pytest.raises(ValueError, match=r"cannot swap first/relu: .* where the model has float32\[16, 8\]; expected"):
+        rx.swap(functools.partial(model, jax.nn.relu), {"relu": bad})(PARAMS, X)
+
+
+def test_a_gate_that_is_more_than_a_product_is_not_swapped():
+    with pytest.raises(ValueError, match=r"cannot swap the gate of relu: drelu is more than its product"):
+        rx.swap(lambda x: rx.drelu(x, x), {"relu": rx.elu})(X)
+
+
+ACTS = {
+    "relu": jax.nn.relu,
+    "relu6": jax.nn.relu6,
+    "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=0.2),
+    "elu": functools.partial(jax.nn.elu, alpha=0.5),
+    "celu": jax.nn.celu,
+    "selu": jax.nn.selu,
+    "silu": jax.nn.silu,
+    "gelu": jax.nn.gelu,
+    "exact gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "mish": jax.nn.mish,
+    "softplus": jax.nn.softplus,
+    "squareplus": jax.nn.squareplus,
+    "hard_tanh": jax.nn.hard_tanh,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "hard_silu": jax.nn.hard_silu,
+    "soft_sign": jax.nn.soft_sign,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+}
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_lean_keeps_values_and_gradients_and_never_keeps_more(name):
+    fun = functools.partial(model, ACTS[name])
+    chex.assert_trees_all_close(both(rx.lean(fun)), both(fun), rtol=2e-4, atol=3e-4)
+
+    def layer(x):
+        return ACTS[name](x) * jnp.float32(2)
+
+    shape = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    assert rx.residual_bytes(rx.lean(layer), shape) <= rx.residual_bytes(layer, shape)
+
+
+def test_lean_with_few_bits_changes_only_gradients_and_only_where_the_input_is_kept():
+    for act in (jax.nn.gelu, jax.nn.relu):
+        fun = functools.partial(model, act)
+        (y, grads), (want, exact) = both(rx.lean(fun, few_bit=2)), both(fun)
+        chex.assert_trees_all_close(y, want, rtol=2e-4, atol=1e-5)
+        apart = max(
+            np.abs(a - b).max() / np.abs(b).max()
+            for a, b in zip(*map(jax.tree.leaves, (grads, exact)), strict=True)
+            if b.any()
+        )
+        assert (1e-3 < apart < 1) == (act is jax.nn.gelu)
+
+
+def test_lean_leaves_rules_of_the_users_own_alone():
+    @jax.custom_vjp
+    def odd(x):
+        return jnp.maximum(x, 0)
+
+    odd.defvjp(lambda x: (odd(x), None), lambda _, g: (jnp.float32(7) * g,))
+    grad = jax.grad(lambda x: rx.lean(odd)(x).sum())(X)
+    np.testing.assert_array_equal(grad, np.full_like(X, 7))
+
+
+def test_swapped_models_can_be_probed_and_their_sites_keep_their_lines():
+    fun = functools.partial(model, jax.nn.relu)
+    swapped = rx.swap(fun, {"relu": rx.leaky_relu})
+    before, after = rx.sites(fun, PARAMS, X), rx.sites(swapped, PARAMS, X)
+    assert [site.kind for site in after] == ["leaky_relu"] * len(before)
+    assert [site.source for site in after] == [site.source for site in before]
+    _, stats = jax.jit(rx.probe(swapped))(PARAMS, X)
+    assert all((s.passing == s.count[..., None]).all() for s in stats.values())
