@@ -124,6 +124,7 @@ class _Place:
     counted: bool = True
     backward: bool = False
     mesh: Mapping[str, int] = field(default_factory=dict)
+    typed: bool = True
     stack: str = ""
     source: str | None = None
 
@@ -193,7 +194,8 @@ class _Finder:
         node = step.outputs[0]
         shape, shards = list(node.aval.shape), _shards(node, place)
         for _, size, role in shards:
-            shape[{"examples": 0, "positions": 1 if len(shape) > 2 else 0, "units": -1}[role]] *= size
+            if role != "copies":
+                shape[{"examples": 0, "positions": 1 if len(shape) > 2 else 0, "units": -1}[role]] *= size
         return Site(
             unique,
             kind,
@@ -250,7 +252,7 @@ class _Finder:
         elif name == "shard_map" and not place.mesh:
             sizes = dict(eqn.params["mesh"].shape)
             given = [_sharded(i, spec) for i, spec in zip(step.inputs, eqn.params["in_specs"], strict=True)]
-            inside = replace(inside, mesh=sizes)
+            inside = replace(inside, mesh=sizes, typed=eqn.params["check_vma"])
             _leave(step, self._inside(eqn.params["jaxpr"], given, feeds, step.path, inside))
         else:
             self._closed(step, f"the probe does not look inside {name}", inside, list(jx.inner_jaxprs(eqn)))
@@ -332,12 +334,12 @@ def _sharded(node: Node, spec: Any) -> Node:
 
 def _shards(node: Node, place: _Place) -> tuple[tuple[str, int, str], ...]:
     """Over which mesh axes a value differs; where data and parameters disagree on what an axis divides, data wins."""
-    roles = {}
+    roles = {} if place.typed else dict.fromkeys(place.mesh, "copies")
     for role in ("units", "positions", "examples"):
         roles |= {name: role for name, r in node.roles if r == role}
-    known = jx.varying(node.aval)
-    named = {name: roles.get(name, "examples") for name in known} if known else roles
-    return tuple((name, place.mesh[name], named[name]) for name in place.mesh if name in named)
+    if place.typed:
+        roles = {name: roles.get(name, "examples") for name in jx.varying(node.aval)}
+    return tuple((name, place.mesh[name], roles[name]) for name in place.mesh if name in roles)
 
 
 def _is_plain_call(eqn: Any) -> bool:

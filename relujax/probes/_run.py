@@ -220,12 +220,10 @@ class _Runner:
     def shard_map(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
         params = eqn.params
         sites = {path: match.site for path, match in self.matches.items() if path[: len(here)] == here}
-        axes = {
-            path: PartitionSpec(site.over("examples", "positions", "units") or None) for path, site in sites.items()
-        }
+        axes = {path: PartitionSpec(tuple(name for name, _, _ in site.shards) or None) for path, site in sites.items()}
 
         def call(values: list, tokens: dict) -> tuple[list, Records]:
-            tokens = jax.tree.map(lambda token: token[0], tokens)
+            tokens = {p: jax.tree.map(lambda token: token[0], t) if sites[p].shards else t for p, t in tokens.items()}
             out, records = self.region(params["jaxpr"], values, here, tokens)
             return out, jax.tree.map(lambda record: jnp.asarray(record)[None], records)
 
@@ -233,7 +231,10 @@ class _Runner:
         out, records = jax.shard_map(
             call,
             mesh=params["mesh"],
-            in_specs=(list(params["in_specs"]), {path: axes[path] for path in tokens}),
+            in_specs=(
+                list(params["in_specs"]),
+                {path: axes[path] if sites[path].shards else PartitionSpec() for path in tokens},
+            ),
             out_specs=(list(params["out_specs"]), axes),
             axis_names=set(names),
             check_vma=params["check_vma"],

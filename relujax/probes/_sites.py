@@ -33,7 +33,8 @@ class Site:
         scans: for each of them, how many entries of ``path`` lead to its equation.
         axis: the axis that counts units, where the user has said so.
         shards: in ``shard_map``, the mesh axes along which its output differs: ``(name, size, role)``, where an axis
-            divides the "examples", the "units", or the "positions" of an example.
+            divides the "examples", the "units", or the "positions" of an example; without types that vary
+            (``check_vma=False``) also those along which there are "copies".
     """
 
     name: str

@@ -278,14 +278,18 @@ def join(site: Site, stacked: Any) -> Any:
     if not sizes:
         return jax.tree.map(lambda value: value[0], stacked)
     apart = tuple(i for i, role in enumerate(roles) if role == "units")
-    together = tuple(i for i, role in enumerate(roles) if role != "units")
+    together = tuple(i for i, role in enumerate(roles) if role not in ("units", "copies"))
+    copies = tuple(i for i, role in enumerate(roles) if role == "copies")
     of_examples = tuple(i for i, role in enumerate(roles) if role == "examples")
 
-    def by_unit(value: jax.Array, reduce: Callable) -> jax.Array:
+    def by_unit(value: jax.Array, reduce: Callable, of_copies: Callable = jnp.max) -> jax.Array:
         """Reduce over what shares the units, and line up what divides them."""
         value = value.reshape(*sizes, *value.shape[1:])
-        value = jnp.moveaxis(reduce(value, axis=together), tuple(range(len(apart))), tuple(range(-1 - len(apart), -1)))
-        return value.reshape(*value.shape[: -1 - len(apart)], -1)
+        value = jnp.expand_dims(of_copies(value, copies), copies)
+        value = jnp.expand_dims(reduce(value, together), together)
+        value = value.squeeze(tuple(i for i in range(len(sizes)) if i not in apart))
+        value = jnp.moveaxis(value, tuple(range(len(apart))), tuple(range(-1 - len(apart), -1)))
+        return value.reshape(*value.shape[: value.ndim - 1 - len(apart)], -1)
 
     def once(value: jax.Array, over: tuple[int, ...]) -> jax.Array:
         """Sum over some mesh axes; over the others it is the same."""
@@ -293,7 +297,10 @@ def join(site: Site, stacked: Any) -> Any:
         return jnp.sum(value, axis=over, keepdims=True)[(0,) * len(sizes)]
 
     if isinstance(stacked, Signal):
-        return Signal(norm=by_unit(stacked.norm, stable_norm), zeros=tuple(by_unit(z, jnp.sum) for z in stacked.zeros))
+        # Without types that vary, JAX gives each copy of a value an equal share of its gradient.
+        return Signal(
+            norm=by_unit(stacked.norm, stable_norm, jnp.sum), zeros=tuple(by_unit(z, jnp.sum) for z in stacked.zeros)
+        )
     joined = {name: by_unit(getattr(stacked, name), jnp.sum) for name in _PER_UNIT}
     outputs = None if stacked.outputs is None else jnp.sum(stacked.outputs, axis=0)
     return replace(

@@ -1,0 +1,157 @@
+"""On several devices the statistics are those of one: sharded automatically, in ``shard_map``, and in two processes."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.own_precision
+
+# Devices are counted when jax starts, which it has by now: other processes have as many as they need.
+PROGRAM = """
+import json, sys
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import relujax as rx
+
+rng = np.random.default_rng(0)
+params = {"up": rng.standard_normal((6, 16), np.float32), "down": rng.standard_normal((16, 4), np.float32)}
+x = rng.standard_normal((8, 6, 6), np.float32)
+mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def loss(params, x, join=lambda y: y):
+    h = rx.leaky_relu(jnp.einsum("bti,ih->bth", x, params["up"]))
+    y = jnp.tanh(join(jnp.einsum("bth,ho->bto", h, params["down"])))
+    return jnp.sum(y ** 2)
+
+
+def mapped(specs, check_vma, mean_over, join=lambda y: y):
+    def local(params, x):
+        return jax.lax.psum(loss(params, x, join), mean_over)
+
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=check_vma)
+
+
+by_units = {"up": P(None, "model"), "down": P("model", None)}
+whole = {"up": P(), "down": P()}
+together = lambda y: jax.lax.psum(y, "model")
+CASES = {}
+for check in (True, False):
+    CASES |= {
+        f"examples, {check}": mapped((whole, P("data")), check, "data"),
+        f"examples over both axes, {check}": mapped((whole, P(("data", "model"))), check, ("data", "model")),
+        f"positions, {check}": mapped((whole, P(None, "data")), check, "data"),
+        f"units, {check}": mapped((by_units, P("data")), check, "data", together),
+    }
+
+(want_value, want_grad), want = jax.jit(rx.probe_grad(loss))(params, x)
+faults = {name: [] for name in [*CASES, "auto"]}
+
+
+def compare(name, got):
+    (value, grad), stats = got
+    if not np.allclose(value, want_value, rtol=1e-5):
+        faults[name].append(f"value {value} for {want_value}")
+    for key in grad:
+        if not np.allclose(grad[key], want_grad[key], rtol=1e-4, atol=1e-5):
+            faults[name].append(f"gradient of {key}")
+    if list(stats) != list(want):
+        faults[name].append(f"sites {list(stats)}")
+        return
+    for site in want:
+        a, b = stats[site], want[site]
+        for field in ("examples", "count", "active", "passing", "nonfinite", "histogram"):
+            if not np.array_equal(getattr(a, field), getattr(b, field)):
+                faults[name].append(f"{site} {field} {getattr(a, field)} for {getattr(b, field)}")
+        for field in ("total", "square", "largest"):
+            if not np.allclose(getattr(a, field), getattr(b, field), rtol=1e-4, atol=1e-5):
+                faults[name].append(f"{site} {field}")
+        if a.site.shape != b.site.shape:
+            faults[name].append(f"{site} shape {a.site.shape}")
+        if not np.array_equal(a.signal.zeros, b.signal.zeros):
+            faults[name].append(f"{site} zeros {a.signal.zeros} for {b.signal.zeros}")
+        if not np.allclose(a.signal.norm, b.signal.norm, rtol=1e-4):
+            faults[name].append(f"{site} signal {a.signal.norm} for {b.signal.norm}")
+
+
+for name, fun in CASES.items():
+    try:
+        compare(name, jax.jit(rx.probe_grad(fun))(params, x))
+    except Exception as error:
+        faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
+sharded = jax.device_put(x, NamedSharding(mesh, P("data")))
+placed = {"up": jax.device_put(params["up"], NamedSharding(mesh, P(None, "model"))), "down": params["down"]}
+compare("auto", jax.jit(rx.probe_grad(loss))(placed, sharded))
+print(json.dumps(faults))
+"""
+
+PROCESS = """
+import json, sys
+import jax
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+import jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import relujax as rx
+
+mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+rng = np.random.default_rng(0)
+w, x = rng.standard_normal((6, 16)).astype(np.float32), rng.standard_normal((8, 6)).astype(np.float32)
+split, same = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+at = lambda array, sharding: jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+probed = rx.probe(lambda w, x: rx.relu(x @ w))
+stats = jax.jit(lambda w, x: probed(w, x)[1], out_shardings=same)(at(w, same), at(x, split))
+total = rx.merge(stats, stats)["relu"]
+print(json.dumps({"active": np.asarray(total.active).tolist(), "examples": int(total.examples)}))
+"""
+
+
+def run(program, *arguments, devices):
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err[-3000:]
+    return json.loads(out.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def faults():
+    return result(run(PROGRAM, devices=4))
+
+
+CASES = ["examples", "examples over both axes", "positions", "units"]
+
+
+@pytest.mark.parametrize("case", ["auto", *(f"{case}, {check}" for case in CASES for check in (True, False))])
+def test_one_process_of_four_devices(faults, case):
+    assert faults[case] == []
+
+
+def test_two_processes_of_two_devices():
+    import numpy as np
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    both = [run(PROCESS, address, str(i), devices=2) for i in range(2)]
+    first, second = map(result, both)
+    rng = np.random.default_rng(0)
+    w, x = rng.standard_normal((6, 16)).astype(np.float32), rng.standard_normal((8, 6)).astype(np.float32)
+    assert first == second == {"active": (2 * (x @ w > 0).sum(0)).tolist(), "examples": 16}
