@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from . import gradients
 from .functions import ACTIVATIONS, Activation
 
 
@@ -38,6 +39,8 @@ class ActivationModule(nnx.Module):
         channels, dtype, rngs = values.pop("channels", 1), values.pop("param_dtype", None), values.pop("rngs", None)
         if channels < 1:
             raise ValueError(f"got channels={channels}: expected 1 (shared) or the length of the last axis")
+        if isinstance(self.row.fun, gradients.Rectifier):
+            self.row.fun.check(None, **values)
         self.rngs = rngs[_STREAM].fork() if rngs is not None and (_STREAM in rngs or "default" in rngs) else None
         for name, value in values.items():
             if name in self.row.learnt:
@@ -140,6 +143,8 @@ class APL(nnx.Module):
     def __init__(self, hinges: int = 2, *, channels: int | None = None, param_dtype: Any = jnp.float32, rngs: nnx.Rngs):
         if hinges < 1:
             raise ValueError(f"got hinges={hinges}: expected at least 1")
+        if channels is not None and channels < 1:
+            raise ValueError(f"got channels={channels}: expected the length of the last axis, or None (shared)")
         shape = (hinges,) if channels is None else (hinges, channels)
         self.slopes = nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype) / 100)
         places = jnp.linspace(-1, 1, hinges + 2, dtype=param_dtype)[1:-1]

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from .._precision import narrow, widen
 from ..gradients import pack_bits, unpack_bits
+from ._checks import axis_length
 from ._piecewise_linear import relu
 from ._rules import member, whole
 
@@ -27,6 +28,9 @@ def crelu(x: ArrayLike, axis: int = -1) -> jax.Array:
     Returns:
         Array with twice as many elements along ``axis``. The slopes at 0 and NaN are those of :func:`relu`.
 
+    Raises:
+        ValueError: for an axis that is not there.
+
     Cost: keeps 1 bit per element of the output.
 
     Reference: Shang et al., `2016 <https://arxiv.org/abs/1603.05201>`_.
@@ -34,14 +38,15 @@ def crelu(x: ArrayLike, axis: int = -1) -> jax.Array:
     >>> crelu(jnp.array([-1.0, 2.0])).tolist()
     [0.0, 2.0, 1.0, 0.0]
     """
+    axis_length("crelu", x, axis)
     x = jnp.asarray(x)
     negative = jnp.zeros_like(x) if jnp.issubdtype(x.dtype, jnp.unsignedinteger) else -x
     return relu(jnp.concatenate([x, negative], axis=axis))
 
 
-def _even(shape: tuple[int, ...], axis: int) -> jax.Array:
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"bipolar_relu got an input of shape {shape} and axis {axis}: expected one of its axes")
+def _even(x: ArrayLike, axis: int) -> jax.Array:
+    axis_length("bipolar_relu", x, axis)
+    shape = jnp.shape(x)
     return jax.lax.broadcasted_iota(jnp.int32, shape, axis % len(shape)) % 2 == 0
 
 
@@ -58,6 +63,9 @@ def bipolar_relu(x: ArrayLike, axis: int = -1) -> jax.Array:
     Returns:
         Array of the same shape and dtype. The slope at 0 is 0, at NaN 1.
 
+    Raises:
+        ValueError: for an axis that is not there.
+
     Cost: keeps 1 bit per element for the backward pass.
 
     Reference: Eidnes and Nøkland, `2018 <https://arxiv.org/abs/1709.04054>`_.
@@ -65,11 +73,11 @@ def bipolar_relu(x: ArrayLike, axis: int = -1) -> jax.Array:
     >>> bipolar_relu(jnp.array([-1.0, -1.0, 2.0, 2.0])).tolist()
     [0.0, -1.0, 2.0, 0.0]
     """
-    return jnp.where(_even(jnp.shape(x), axis), jnp.maximum(x, 0), jnp.minimum(x, 0))
+    return jnp.where(_even(x, axis), jnp.maximum(x, 0), jnp.minimum(x, 0))
 
 
 def _bipolar_fwd(x, axis):
-    even = _even(jnp.shape(x), axis)
+    even = _even(x, axis)
     return bipolar_relu(x, axis), pack_bits(jnp.where(even, ~jnp.less_equal(x, 0), ~jnp.greater_equal(x, 0)))
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 # Looked up now: whoever puts ours in their place does so later.
-_JAX_NN = {name: getattr(jax.nn, name) for name in dir(jax.nn)}
+JAX_NN = {name: getattr(jax.nn, name) for name in dir(jax.nn)}
 
 
 def as_jax_nn(fun: Callable, name: str) -> Callable:
@@ -17,7 +17,7 @@ def as_jax_nn(fun: Callable, name: str) -> Callable:
     >>> as_jax_nn(jnp.negative, "silu")(jnp.complex64(0)).dtype
     dtype('complex64')
     """
-    return _for_every_dtype(fun, name, _JAX_NN.get(name))
+    return _for_every_dtype(fun, name, JAX_NN.get(name))
 
 
 def real_only(fun: Callable, name: str) -> Callable:

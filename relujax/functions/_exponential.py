@@ -1,10 +1,12 @@
 """Rectifiers whose negative side is an exponential."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
+from ._checks import above
 from ._rules import Wide, keep_input, keep_output, widened
 
 __all__ = ["celu", "elu", "pelu", "selu", "xielu"]
@@ -119,7 +121,7 @@ keep_output(
 )
 
 
-@widened
+@functools.partial(widened, check=above(0, "alpha", "beta"))
 def pelu(x: Wide, alpha: Wide, beta: Wide) -> jax.Array:
     r"""Parametric exponential linear unit: an :func:`elu` whose height and width are learnt.
 
@@ -133,6 +135,9 @@ def pelu(x: Wide, alpha: Wide, beta: Wide) -> jax.Array:
 
     Returns:
         Array of the shape of ``x``; half precision is computed in float32 and rounded once.
+
+    Raises:
+        ValueError: for numbers that are not positive.
 
     Cost: keeps its input.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from ._checks import above, axis_length
 from ._dtypes import as_jax_nn
 from ._piecewise_linear import relu
 from ._rules import Wide, keep_input, one_unless_nan, whole, widened
@@ -45,9 +46,8 @@ def glu(x: ArrayLike, axis: int = -1) -> jax.Array:
     >>> glu(jnp.array([1.0, 2.0, 0.0, 0.0])).tolist()
     [0.5, 1.0]
     """
-    shape = jnp.shape(x)
-    if not -len(shape) <= axis < len(shape) or shape[axis] % 2:
-        raise ValueError(f"glu got an input of shape {shape} and axis {axis}: expected an axis of even length")
+    if axis_length("glu", x, axis) % 2:
+        raise ValueError(f"glu got an input of shape {jnp.shape(x)} and axis {axis}: expected an axis of even length")
     return _gated_by_sigmoid(*jnp.split(jnp.asarray(x), 2, axis=axis))
 
 
@@ -145,7 +145,7 @@ def swiglu(gate: Wide, up: Wide) -> jax.Array:
     return silu(gate) * up
 
 
-@widened
+@functools.partial(widened, check=above(0, "limit"))
 def clamped_swiglu(gate: Wide, up: Wide, limit: Wide = 7.0, beta: Wide = 1.702) -> jax.Array:
     r"""A :func:`swiglu` whose arguments cannot run away, as in gpt-oss.
 
@@ -160,6 +160,9 @@ def clamped_swiglu(gate: Wide, up: Wide, limit: Wide = 7.0, beta: Wide = 1.702) 
     Returns:
         Array of the shape and dtype of ``gate``; half precision is computed in float32 and rounded once. Where an
         argument is clamped its slope is 0, at the limit itself it is not clamped yet.
+
+    Raises:
+        ValueError: for a number ``limit`` that is not positive.
 
     Cost: keeps both arguments.
 

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
 from ..gradients import pack_bits, unpack_bits
+from ._checks import above
 from ._rules import Wide, keep_input, member, step, widened
 from ._self_gated import _gated_slope, _within
 
@@ -154,7 +155,7 @@ def _sugar_slope(x, surrogate, alpha):
 keep_input(sugar, slope=_sugar_slope)
 
 
-@_not_the_derivative
+@functools.partial(_not_the_derivative, check=above(0, "bandwidth"))
 def jump_relu(x: ArrayLike, threshold: ArrayLike, bandwidth: ArrayLike = 0.001) -> jax.Array:
     r"""Rectified linear unit that jumps at a threshold, which is learnt by a pseudo-derivative.
 
@@ -169,6 +170,9 @@ def jump_relu(x: ArrayLike, threshold: ArrayLike, bandwidth: ArrayLike = 0.001) 
 
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1; the slope at the threshold is 0.
+
+    Raises:
+        ValueError: for a number ``bandwidth`` that is not positive.
 
     Cost: keeps 1 bit per element, 2 where ``threshold`` is differentiated too. Not the derivative: reverse mode only.
 

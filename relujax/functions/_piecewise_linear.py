@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
 from ..gradients import pack_bits, unpack_bits
+from ._checks import above, at_least, axis_length, fitted, ordered
 from ._rules import Wide, keep_bits, keep_input, member, step, widened
 
 __all__ = [
@@ -88,7 +89,7 @@ def relu6(x: Wide) -> jax.Array:
 keep_bits(relu6, active=lambda x: (x > 0) & (x < 6))
 
 
-@widened
+@functools.partial(widened, check=above(0, "n"))
 def relu_n(x: Wide, n: Wide) -> jax.Array:
     r"""Rectified linear unit that saturates at ``n``.
 
@@ -100,6 +101,9 @@ def relu_n(x: Wide, n: Wide) -> jax.Array:
 
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1; the slopes at 0 and ``n`` are 0.
+
+    Raises:
+        ValueError: for a number ``n`` that is not positive.
 
     Cost: keeps 1 bit per element for the backward pass; its input where ``n`` is differentiated too.
 
@@ -144,12 +148,16 @@ def leaky_relu(x: ArrayLike, negative_slope: ArrayLike = 0.01) -> jax.Array:
 
 def _along_axis(x, slope, axis):
     """A slope per channel, as wide as ``x`` along ``axis`` and broadcast along the axes after it."""
-    rank = jnp.ndim(x)
-    if jnp.ndim(slope) == 1 and rank > 1:
-        if not -rank <= axis < rank:
-            raise ValueError(f"prelu got axis={axis}: expected an axis of x, which has {rank}")
+    rank, shape = jnp.ndim(x), jnp.shape(slope)
+    if len(shape) == 1 and rank > 1:
+        channels = axis_length("prelu", x, axis)
+        if shape[0] not in (1, channels):
+            raise ValueError(
+                f"prelu got slope of shape {shape} for x of shape {jnp.shape(x)}: expected a number or one per channel "
+                f"of axis {axis}, ({channels},)"
+            )
         slope = jnp.reshape(slope, (-1, *(1,) * ((-axis - 1) % rank)))
-    return x, slope, -1
+    return *_prelu_fitted(x, slope), -1
 
 
 @functools.partial(member, prepare=_along_axis)
@@ -168,6 +176,9 @@ def prelu(x: ArrayLike, slope: ArrayLike, axis: int = -1) -> jax.Array:
     Returns:
         Array of the shape of ``x``. The slope at 0 is 1.
 
+    Raises:
+        ValueError: for a slope that is neither a number nor one per channel, and for an axis that is not there.
+
     Cost: keeps the negative part of ``x`` and ``slope``; 1 bit per element where ``slope`` is not differentiated.
 
     Reference: He et al., `2015 <https://arxiv.org/abs/1502.01852>`_.
@@ -179,6 +190,9 @@ def prelu(x: ArrayLike, slope: ArrayLike, axis: int = -1) -> jax.Array:
     [-1.0, -6.0]
     """
     return _leaky(x, slope)
+
+
+_prelu_fitted = fitted(prelu)
 
 
 def _leaky_rule(fun):
@@ -256,7 +270,7 @@ def shifted_relu(x: Wide, shift: Wide = -1.0) -> jax.Array:
 keep_bits(shifted_relu, active=lambda x, shift: ~(x <= shift))
 
 
-@widened
+@functools.partial(widened, check=ordered("min", "max"))
 def hard_tanh(x: Wide, min: Wide = -1.0, max: Wide = 1.0) -> jax.Array:
     r"""Hyperbolic tangent made of three straight lines.
 
@@ -270,6 +284,9 @@ def hard_tanh(x: Wide, min: Wide = -1.0, max: Wide = 1.0) -> jax.Array:
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1; both kinks have slope 1, as in
         :func:`jax.nn.hard_tanh`.
+
+    Raises:
+        ValueError: for numbers ``min`` above ``max``.
 
     Cost: keeps 1 bit per element; its input where a limit is differentiated too.
 
@@ -345,7 +362,7 @@ def _sparse_sigmoid_bwd(bits, g):
 sparse_sigmoid.defvjp(_sparse_sigmoid_fwd, _sparse_sigmoid_bwd)
 
 
-@widened
+@functools.partial(widened, check=at_least(0, "lambd"))
 def soft_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
     r"""Soft thresholding: what is small becomes 0, the rest moves towards it.
 
@@ -357,6 +374,9 @@ def soft_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
 
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1; the slopes at both kinks are 0.
+
+    Raises:
+        ValueError: for a negative number ``lambd``.
 
     Cost: keeps 1 bit per element; its input where ``lambd`` is differentiated too.
 
@@ -371,7 +391,7 @@ def soft_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
 keep_bits(soft_shrink, active=lambda x, lambd: ~(jnp.abs(x) <= lambd))
 
 
-@widened
+@functools.partial(widened, check=at_least(0, "lambd"))
 def hard_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
     r"""Hard thresholding: what is small becomes 0, the rest stays.
 
@@ -384,6 +404,9 @@ def hard_shrink(x: Wide, lambd: Wide = 0.5) -> jax.Array:
 
     Returns:
         Array of the shape of ``x``. NaN stays NaN, with slope 1; the slopes at both steps are 0.
+
+    Raises:
+        ValueError: for a negative number ``lambd``.
 
     Cost: keeps 1 bit per element; its input where ``lambd`` is differentiated too.
 
@@ -428,7 +451,7 @@ def _flexible_fwd(x, bias):
 flexible_relu.defvjp(_flexible_fwd, lambda active, g: (*_relu_bwd(active, g), g))
 
 
-@widened
+@functools.partial(widened, check=ordered("left", "right"))
 def srelu(x: Wide, right: Wide, right_slope: Wide, left: Wide, left_slope: Wide) -> jax.Array:
     r"""S-shaped rectified linear unit: three learnt lines.
 
@@ -445,6 +468,9 @@ def srelu(x: Wide, right: Wide, right_slope: Wide, left: Wide, left_slope: Wide)
 
     Returns:
         Array of the shape of ``x``. At the kinks the slope is that of the outer line.
+
+    Raises:
+        ValueError: for numbers ``left`` above ``right``.
 
     Cost: keeps its input.
 

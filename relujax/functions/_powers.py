@@ -1,8 +1,11 @@
 """Powers of the rectified input."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
+from ._checks import above
 from ._rules import Wide, keep_input, keep_output, widened
 
 __all__ = ["relu_power", "relu_squared", "star_relu"]
@@ -40,7 +43,7 @@ def _twice_the_root(y):
 keep_output(relu_squared, of_output=_twice_the_root, of_input=lambda x: jnp.where(x <= 0, 0, 2 * x))
 
 
-@widened
+@functools.partial(widened, check=above(0, "power"))
 def relu_power(x: Wide, power: Wide) -> jax.Array:
     r"""Power of the rectified linear unit.
 
@@ -53,6 +56,9 @@ def relu_power(x: Wide, power: Wide) -> jax.Array:
 
     Returns:
         Array of the shape of ``x``; half precision is computed in float32 and rounded once.
+
+    Raises:
+        ValueError: for a number ``power`` that is not positive.
 
     Cost: keeps its input.
 

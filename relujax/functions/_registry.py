@@ -33,6 +33,7 @@ def activation(name: str, **hyperparameters: Any) -> Callable:
 
     Raises:
         ValueError: for a name that is not in the registry, with the nearest ones.
+        ValueError: also for a number that the function would refuse.
         TypeError: for a hyperparameter that the function does not have.
 
     >>> activation("leaky_relu", negative_slope=0.5)(-2.0).item()
@@ -48,4 +49,6 @@ def activation(name: str, **hyperparameters: Any) -> Callable:
         if key not in accepted and not (key == "residual" and isinstance(fun, Rectifier)):
             expected = f"one of {', '.join(accepted)}" if accepted else "none"
             raise TypeError(f"{name} got the hyperparameter {key!r}: expected {expected}")
+    if isinstance(fun, Rectifier):
+        fun.check(**hyperparameters)
     return functools.partial(fun, **hyperparameters) if hyperparameters else fun

@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 
 from .._precision import align, narrow, spread, widen
 from ..gradients import Rectifier, pack_bits, rectifier, unpack_bits
-from ._dtypes import as_jax_nn, real_only
+from ._checks import fitted
+from ._dtypes import JAX_NN, as_jax_nn, real_only
 
 #: What a formula gets: an array of at least float32.
 Wide = Any
@@ -24,8 +25,12 @@ Wide = Any
 _FLAGS = (bool, str, type(None))
 
 
-#: Declares a member whose dtypes are those of ``jax.nn``.
-member = functools.partial(rectifier, dtypes=as_jax_nn)
+def member(
+    fun: Callable, prepare: Callable | None = None, derivative: bool = True, check: Callable | None = None
+) -> Rectifier:
+    """A rectifier whose dtypes are those of ``jax.nn``. ``check(fun)`` checks its numbers, see :mod:`._checks`."""
+    prepare = prepare or fitted(fun, JAX_NN.get(fun.__name__))
+    return rectifier(fun, prepare, derivative, as_jax_nn, check and check(fun))
 
 
 def whole(fun: Callable, static: Sequence[str] = (), dtypes: Callable = real_only) -> Callable:
@@ -33,11 +38,13 @@ def whole(fun: Callable, static: Sequence[str] = (), dtypes: Callable = real_onl
     return jax.jit(functools.wraps(fun)(dtypes(fun, fun.__name__)), static_argnames=static)
 
 
-def widened(formula: Callable, derivative: bool = True, dtypes: Callable = as_jax_nn) -> Rectifier:
+def widened(
+    formula: Callable, derivative: bool = True, dtypes: Callable = as_jax_nn, check: Callable | None = None
+) -> Rectifier:
     """A rectifier that computes ``formula`` in at least float32, hyperparameters aligned, and rounds once.
 
     Where the formula says :data:`Wide`, callers may pass any ``ArrayLike``. ``derivative`` and ``dtypes`` as for
-    :func:`rectifier`.
+    :func:`rectifier`, ``check`` as for :func:`member`.
     """
 
     @functools.wraps(formula)
@@ -48,7 +55,8 @@ def widened(formula: Callable, derivative: bool = True, dtypes: Callable = as_ja
     signature = inspect.signature(formula)
     loose = [p.replace(annotation=ArrayLike) if p.annotation is Wide else p for p in signature.parameters.values()]
     fun.__signature__ = signature.replace(parameters=loose)  # type: ignore[attr-defined]
-    return rectifier(fun, derivative=derivative, dtypes=dtypes)
+    prepare = fitted(fun, JAX_NN.get(fun.__name__))
+    return rectifier(fun, prepare, derivative, dtypes, check and check(fun))
 
 
 def _aligned(hyperparameters: Sequence, wide: jax.Array) -> list:

@@ -1,14 +1,17 @@
 """Rectifiers with a rounded corner."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
+from ._checks import above
 from ._rules import Wide, keep_input, keep_output, one_unless_nan, widened
 
 __all__ = ["hard_mish", "hard_silu", "hard_swish", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
 
 
-@widened
+@functools.partial(widened, check=above(0, "beta"))
 def softplus(x: Wide, beta: Wide = 1.0) -> jax.Array:
     r"""Softplus, the integral of the sigmoid.
 
@@ -22,6 +25,9 @@ def softplus(x: Wide, beta: Wide = 1.0) -> jax.Array:
 
     Returns:
         Array of the shape of ``x``; half precision is computed in float32 and rounded once.
+
+    Raises:
+        ValueError: for a number ``beta`` that is not positive.
 
     Cost: keeps its output, which the next layer keeps anyway; its input in half precision, and where ``beta`` is
     passed.

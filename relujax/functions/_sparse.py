@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from .._precision import narrow, widen
 from ..gradients import pack_bits, unpack_bits
+from ._checks import axis_length
 from ._rules import member, whole
 
 __all__ = ["batch_top_k", "gaussian_top_k", "maxout", "top_k"]
@@ -33,13 +34,6 @@ def _checked(name: str, k: int, most: int, what: str) -> None:
         raise TypeError(f"{name} got k={k!r}: expected an integer")
     if not 1 <= k <= most:
         raise ValueError(f"{name} got k={k}: expected 1 to {most}, {what}")
-
-
-def _axis_length(name: str, x: ArrayLike, axis: int) -> int:
-    shape = jnp.shape(x)
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{name} got an input of shape {shape} and axis {axis}: expected one of its axes")
-    return shape[axis]
 
 
 @member
@@ -69,7 +63,7 @@ def top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
     >>> top_k(x, 2).tolist(), jax.grad(lambda x: top_k(x, 2).sum())(x).tolist()
     ([3.0, 0.0, 2.0, 0.0], [1.0, 0.0, 1.0, 0.0])
     """
-    _checked("top_k", k, _axis_length("top_k", x, axis), f"the length of axis {axis}")
+    _checked("top_k", k, axis_length("top_k", x, axis), f"the length of axis {axis}")
     return jnp.where(_mask(jnp.asarray(x), k, axis), x, 0)
 
 
@@ -109,7 +103,7 @@ def batch_top_k(x: ArrayLike, k: int) -> jax.Array:
     >>> batch_top_k(jnp.array([[3.0, 2.0, 1.0], [0.5, 0.25, 0.0]]), 1).tolist()
     [[3.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    _checked("batch_top_k", k, _axis_length("batch_top_k", x, -1), "the number of units")
+    _checked("batch_top_k", k, axis_length("batch_top_k", x, -1), "the number of units")
     return jnp.where(_batch_mask(x, k), x, 0)
 
 
@@ -150,7 +144,7 @@ def gaussian_top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
     >>> gaussian_top_k(jnp.array([3.0, -1.0, 2.0, 0.0]), 1).tolist()
     [0.9335, 0.0, 0.0, 0.0]
     """
-    length = _axis_length("gaussian_top_k", x, axis)
+    length = axis_length("gaussian_top_k", x, axis)
     _checked("gaussian_top_k", k, length - 1, f"below the length of axis {axis}")
     quantile = statistics.NormalDist().inv_cdf(1 - k / length)
 
@@ -193,7 +187,7 @@ def maxout(x: ArrayLike, pieces: int = 2, axis: int = -1) -> jax.Array:
     >>> maxout(jnp.array([1.0, 3.0, -2.0, -1.0])).tolist()
     [3.0, -1.0]
     """
-    length = _axis_length("maxout", x, axis)
+    length = axis_length("maxout", x, axis)
     if not isinstance(pieces, (int, np.integer)) or pieces < 1 or length % pieces:
         raise ValueError(f"maxout got pieces={pieces} for an axis of length {length}: expected a divisor of it")
     last = jnp.moveaxis(jnp.asarray(x), axis, -1)

@@ -1,11 +1,14 @@
 """Rectifiers that draw: each takes a ``jax.random`` key, and keeps the key instead of what it drew."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._precision import align, narrow, widen
 from ..gradients import pack_bits, unpack_bits
+from ._checks import ordered
 from ._rules import member
 
 __all__ = ["noisy_relu", "probact", "rrelu"]
@@ -20,7 +23,7 @@ def _normal(key, like):
     return jax.random.normal(key, like.shape, like.dtype) if key is not None else 0.0
 
 
-@member
+@functools.partial(member, check=ordered("lower", "upper"))
 def rrelu(x: ArrayLike, key: jax.Array | None, lower: ArrayLike = 1 / 8, upper: ArrayLike = 1 / 3) -> jax.Array:
     r"""Randomized leaky rectified linear unit: a leaky one whose slope is drawn for each element.
 
@@ -34,6 +37,9 @@ def rrelu(x: ArrayLike, key: jax.Array | None, lower: ArrayLike = 1 / 8, upper: 
 
     Returns:
         Array of the shape of ``x``. The slope at 0 is 1.
+
+    Raises:
+        ValueError: for numbers ``lower`` above ``upper``.
 
     Cost: keeps 1 bit per element and the key; the negative part of ``x`` where a limit is differentiated too.
 

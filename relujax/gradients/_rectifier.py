@@ -3,7 +3,7 @@
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -34,6 +34,7 @@ class Rectifier:
         prepare: Callable = lambda *args: args,
         derivative: bool = True,
         dtypes: Callable = lambda call, _: call,
+        check: Callable[[Sequence, Mapping[str, Any]], None] | None = None,
     ):
         functools.update_wrapper(self, fun)
         self._fun = fun
@@ -45,6 +46,7 @@ class Rectifier:
         self._symbolic_zeros = False
         self._static = [name for name, p in self._signature.parameters.items() if p.annotation in _STATIC]
         self._dtypes = dtypes
+        self._check = check
         self._call = self._jitted(from_input=False)
 
     @functools.cached_property
@@ -85,7 +87,14 @@ class Rectifier:
         """
         self._rule, self._input_rule, self._symbolic_zeros = (fwd, bwd), input_rule, symbolic_zeros
 
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        """Raise for arguments that a call would refuse by their values; any may be left out."""
+        if self._check:
+            self._check(args, kwargs)
+
     def __call__(self, *args: Any, residual: str | None = None, **kwargs: Any) -> Any:
+        if self._check:
+            self._check(args, kwargs)
         if residual is None:
             return self._call(*args, **kwargs)
         if residual != "input":
@@ -215,6 +224,7 @@ def rectifier(
     prepare: Callable = lambda *args: args,
     derivative: bool = True,
     dtypes: Callable = lambda call, _: call,
+    check: Callable[[Sequence, Mapping[str, Any]], None] | None = None,
 ) -> Rectifier:
     r"""Decorate an elementwise function whose gradient rule is declared as (forward, residual, backward).
 
@@ -234,6 +244,8 @@ def rectifier(
         derivative: whether the rule is the derivative. Without, it may do anything, also what is not linear in ``g``,
             and answers reverse mode alone, as :class:`jax.custom_vjp` does.
         dtypes: ``dtypes(call, name) -> call`` answers for dtypes that ``fun`` is not written for, when it is traced.
+        check: ``check(args, kwargs)`` raises for arguments that make no sense. It is called in every call, outside
+            :func:`jax.jit`, where a Python number still has a value; so it has to be fast, and look at no array.
 
     Returns:
         A callable, jitted under the name of ``fun``, with ``defvjp(fwd, bwd, symbolic_zeros=False)``.
@@ -255,7 +267,7 @@ def rectifier(
     >>> jax.grad(sign)(2.0).item()
     1.0
     """
-    return Rectifier(fun, prepare, derivative, dtypes)
+    return Rectifier(fun, prepare, derivative, dtypes, check)
 
 
 def _keep(y: jax.Array, residual: Any) -> tuple[jax.Array, Any]:

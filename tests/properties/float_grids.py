@@ -47,11 +47,15 @@ VARIANTS = (
 #: What the properties are properties of.
 ELEMENTWISE = {row.name: row for row in (*rx.ACTIVATIONS.values(), *VARIANTS) if row.elementwise}
 ROWS = pytest.mark.parametrize("row", ELEMENTWISE.values(), ids=lambda row: row.name)
+PAIRS = [(row, name) for row in ELEMENTWISE.values() if row.forward_mode for name in row.hyperparameters]
 HYPERPARAMETERS = pytest.mark.parametrize(
-    ("row", "name"),
-    [(row, name) for row in ELEMENTWISE.values() if row.forward_mode for name in row.hyperparameters],
-    ids=lambda value: value if isinstance(value, str) else value.name,
+    ("row", "name"), PAIRS, ids=lambda value: value if isinstance(value, str) else value.name
 )
+KINKS = sorted({kink for row in ELEMENTWISE.values() for kink in row.kinks})
+#: What is asked for one by one, beside a grid.
+SPECIAL = (np.nan, -np.inf, np.inf, -0.0, *KINKS, -3.0, -0.5, 0.5, 1.0, 3.0)
+#: Beyond every limit, and what stands for an infinity in the formulas, which give NaN there.
+FAR = np.array([-1e30, 1e30])
 
 
 def jax_twin(row):
@@ -79,16 +83,54 @@ def grid(dtype):
     return np.concatenate(parts).astype(dtype)
 
 
+def with_special(dtype):
+    """The grid, and behind it what :func:`special` picks out: one program answers for both."""
+    return np.concatenate([grid(dtype), np.array(SPECIAL, dtype)])
+
+
+def special(of, *numbers):
+    """What was computed at these numbers, of an array that was computed at ``with_special``."""
+    # By their text: NaN is not equal to itself, and -0 is equal to 0.
+    places = [str(float(number)) for number in SPECIAL]
+    return np.asarray(of)[[places.index(str(float(number))) - len(SPECIAL) for number in numbers]]
+
+
+def without_special(of):
+    return of[: -len(SPECIAL)]
+
+
 def by_row(compute: Callable, *args):
     """``{name: compute(row, *args)}`` for every elementwise row: what tests spend their time on is compilation."""
     rows = ELEMENTWISE.items()
     return jax.tree.map(np.asarray, jax.jit(lambda *args: {name: compute(row, *args) for name, row in rows})(*args))
 
 
+def by_hyperparameter(compute: Callable, *args):
+    """``{(row's name, hyperparameter): compute(call, plain, *args)}``, both of ``(x, value)``, in one compilation."""
+
+    def bound(fun, row, name):
+        rest = {k: v for k, v in row.example.items() if k != name}
+        return lambda x, value: fun(x, **rest, **{name: value})
+
+    def every(*args):
+        calls = {(row.name, name): [bound(fun, row, name) for fun in (row.fun, row.plain)] for row, name in PAIRS}
+        return {key: compute(*call, *args) for key, call in calls.items()}
+
+    return jax.tree.map(np.asarray, jax.jit(every)(*args))
+
+
 def by_row64(compute: Callable, *args):
     """The same on float64 arguments, also where JAX runs in 32 bits."""
     with jax.enable_x64(True):
         return by_row(compute, *(np.asarray(arg, np.float64) for arg in args))
+
+
+def exact(compute: Callable):
+    """``{dtype: {name: compute(row, grid(dtype))}}`` in float64, in one compilation, with ``FAR`` under its name."""
+    grids = {**{dtype: grid(dtype).astype(np.float64) for dtype in FLOATS}, "far": FAR}
+    cuts = np.cumsum([len(x) for x in grids.values()])[:-1]
+    parts = {name: np.split(y, cuts) for name, y in by_row64(compute, np.concatenate([*grids.values()])).items()}
+    return {key: {name: part[i] for name, part in parts.items()} for i, key in enumerate(grids)}
 
 
 def flushed_gate(row, got, want):

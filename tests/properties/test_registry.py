@@ -1,6 +1,7 @@
 """What a registry row says is true of its function, and names that are not in it are answered helpfully."""
 
 import dataclasses
+import functools
 import inspect
 import subprocess
 import sys
@@ -51,10 +52,22 @@ def test_monotone():
         assert (np.diff(y).min() >= -1e-14) == ELEMENTWISE[name].monotone, name
 
 
+@functools.cache
+def slopes_by_residual():
+    """That of the rule, and that from the input."""
+
+    def both(row, x):
+        def slope(**choice):
+            return jax.grad(lambda x: row.fun(x, **row.example, **choice).sum())(x)
+
+        return slope(), slope(residual="input")
+
+    return by_row(both, GRID)
+
+
 def test_steepest():
     assert 0 in GRID  # where sigmoid and tanh are steepest
-    slopes = by_row(lambda row, x: jax.grad(lambda x: row.fun(x, **row.example).sum())(x), GRID)
-    for name, slope in slopes.items():
+    for name, (slope, _) in slopes_by_residual().items():
         steepest = ELEMENTWISE[name].steepest
         if np.isinf(steepest):
             assert slope.argmax() == len(GRID) - 1, name
@@ -63,22 +76,37 @@ def test_steepest():
             assert slope.max() >= steepest * 0.99, name  # squareplus is still on its way
 
 
-def kept(row, x, **choice):
-    """The output, and the residual arrays of the size of ``x`` or packed; not the few bytes of a table."""
-    y, pull = jax.vjp(lambda x: row.fun(x, **row.example, **choice), x)
-    return y, [leaf for leaf in jax.tree.leaves(pull) if leaf.nbytes >= x.size // 8]
+SOME = np.linspace(-4, 4, 256, dtype=np.float32)
+UP = np.cos(SOME)
+
+
+@functools.cache
+def every_residual():
+    """Of each row: what is kept by its rule, of two arrays where it takes two, and on request in two precisions."""
+
+    def kept(fun, x):
+        """The output, and the residual arrays of the size of ``x`` or packed; not the few bytes of a table."""
+        y, pull = jax.vjp(fun, x)
+        return y, [leaf for leaf in jax.tree.leaves(pull) if leaf.nbytes >= x.size // 8]
+
+    def of(row, x, up, half):
+        bound = functools.partial(row.fun, **row.example)
+        from_input = functools.partial(bound, residual="input")
+        gated = kept(lambda x: row.fun(x, up=up), x) if row.kin == "gated" else None
+        return {"rule": kept(bound, x), "gated": gated, "input": kept(from_input, x), "half": kept(from_input, half)}
+
+    return by_row(of, SOME, UP, SOME.astype(jnp.bfloat16))
 
 
 @ROWS
 def test_residual(row):
     """Of float32, where x alone is differentiated."""
-    x = np.linspace(-4, 4, 256, dtype=np.float32)
-    y, leaves = kept(row, x)
+    x, residuals = SOME, every_residual()[row.name]
+    y, leaves = residuals["rule"]
     if row.kin == "gated":
-        gate_and_up = (x, np.cos(x))
-        _, leaves = kept(dataclasses.replace(row, example={}), x, up=gate_and_up[1])
+        _, leaves = residuals["gated"]
         assert 1 <= len(leaves) <= 2
-        assert all(any(np.array_equal(leaf, array) for array in gate_and_up) for leaf in leaves)
+        assert all(any(np.array_equal(leaf, array) for array in (x, UP)) for leaf in leaves)
     elif row.residual == "bits":
         assert all(leaf.dtype == jnp.uint8 for leaf in leaves)
         assert sum(leaf.nbytes for leaf in leaves) <= 2 * 256 // 8
@@ -91,21 +119,14 @@ def test_residual(row):
 
 @ROWS
 def test_the_input_is_kept_on_request(row):
-    x = np.linspace(-4, 4, 256, dtype=np.float32)
     if row.name != "bilinear":  # whose slope is the other argument
-        np.testing.assert_array_equal(kept(row, x, residual="input")[1], [x])
-        half = jnp.asarray(x, jnp.bfloat16)
-        assert [leaf.dtype for leaf in kept(row, half, residual="input")[1]] == [jnp.bfloat16]
+        residuals = every_residual()[row.name]
+        np.testing.assert_array_equal(residuals["input"][1], [SOME])
+        assert [leaf.dtype for leaf in residuals["half"][1]] == [jnp.bfloat16]
 
 
 def test_the_residual_is_the_user_s_choice_and_changes_no_slope_beyond_rounding():
-    def both(row, x):
-        def slope(**choice):
-            return jax.grad(lambda x: row.fun(x, **row.example, **choice).sum())(x)
-
-        return slope(), slope(residual="input")
-
-    for name, pair in by_row(both, GRID).items():
+    for name, pair in slopes_by_residual().items():
         np.testing.assert_allclose(*pair, rtol=1e-6, atol=1e-6, err_msg=name)
 
 

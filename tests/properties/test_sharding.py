@@ -13,7 +13,7 @@ pytestmark = pytest.mark.own_precision
 
 # Devices are counted when jax starts, which it has by now: another process has eight of them.
 PROGRAM = """
-import json, re, sys
+import functools, json, re, sys
 sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
@@ -21,10 +21,10 @@ from float_grids import ELEMENTWISE
 
 COLLECTIVE = re.compile(r"all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast")
 # Shards whose last axis is a whole number of bytes of bits; and shards that cut a byte.
-WHOLE = {"both axes": ((8, 32), P("a", "b")), "the last axis": ((3, 64), P(None, ("a", "b")))}
-CUT = {"both axes": ((8, 10), P("a", "b"))}
+WHOLE, CUT, CUT_SPEC = (8, 64), (8, 10), P("a", "b")
 PACKED = [name for name, row in ELEMENTWISE.items() if row.residual == "bits"]
 OTHERS = [name for name in ELEMENTWISE if name not in PACKED]
+WHOLE_CASES = {"both axes": ([*PACKED, *OTHERS], P("a", "b")), "the last axis": (PACKED, P(None, ("a", "b")))}
 faults = {name: [] for name in ELEMENTWISE}
 
 
@@ -48,9 +48,14 @@ def faults_of(names, run, x, want, local):
                 yield name, f"another {what}"
 
 
-def check(case, names, run, x, sharding, local=True):
-    want = jax.jit(lambda x: {name: value_and_slope(name)(x) for name in names})(x)
-    x = jax.device_put(x, sharding)
+@functools.cache
+def on_one_device(shape):
+    return jax.jit(lambda x: {name: value_and_slope(name)(x) for name in ELEMENTWISE})(array(shape))
+
+
+def check(case, names, run, shape, sharding, local=True):
+    want = on_one_device(shape)
+    x = jax.device_put(array(shape), sharding)
     try:
         found = list(faults_of(names, run, x, want, local))
     except Exception:
@@ -71,20 +76,19 @@ def array(shape):
     return np.linspace(-4, 4, int(np.prod(shape)), dtype=np.float32).reshape(shape)
 
 
+for shape in (WHOLE, CUT):
+    on_one_device(shape)
 for kind in (AxisType.Auto, AxisType.Explicit):
     with jax.set_mesh(mesh_of(kind)) as _:
-        for case, (shape, spec) in WHOLE.items():
-            check(f"{kind.name}, {case}", [*PACKED, *OTHERS], value_and_slope, array(shape),
-                  NamedSharding(mesh_of(kind), spec))
+        for case, (names, spec) in WHOLE_CASES.items():
+            check(f"{kind.name}, {case}", names, value_and_slope, WHOLE, NamedSharding(mesh_of(kind), spec))
 with jax.set_mesh(mesh_of(AxisType.Explicit)) as _:
-    shape, spec = CUT["both axes"]
-    check("Explicit, cut bytes", PACKED, value_and_slope, array(shape), NamedSharding(mesh_of(AxisType.Explicit), spec))
+    check("Explicit, cut bytes", PACKED, value_and_slope, CUT, NamedSharding(mesh_of(AxisType.Explicit), CUT_SPEC))
 mesh = mesh_of(AxisType.Auto)
-shape, spec = CUT["both axes"]
-local = lambda name: jax.shard_map(value_and_slope(name), mesh=mesh, in_specs=spec, out_specs=spec)
-check("shard_map", [*PACKED, *OTHERS], local, array(shape), NamedSharding(mesh, spec))
+local = lambda name: jax.shard_map(value_and_slope(name), mesh=mesh, in_specs=CUT_SPEC, out_specs=CUT_SPEC)
+check("shard_map", [*PACKED, *OTHERS], local, CUT, NamedSharding(mesh, CUT_SPEC))
 # A byte that two shards have a part of makes XLA move bits between them; the numbers are the same.
-check("Auto, cut bytes", PACKED, value_and_slope, array(shape), NamedSharding(mesh, spec), local=False)
+check("Auto, cut bytes", PACKED, value_and_slope, CUT, NamedSharding(mesh, CUT_SPEC), local=False)
 print(json.dumps(faults))
 """
 

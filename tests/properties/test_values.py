@@ -5,7 +5,21 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from float_grids import FLOATS, FLUSHED, HALVES, ROWS, by_row, by_row64, flushed_gate, grid, jax_twin, ulps
+from float_grids import (
+    FLOATS,
+    FLUSHED,
+    HALVES,
+    ROWS,
+    by_row,
+    exact,
+    flushed_gate,
+    grid,
+    jax_twin,
+    special,
+    ulps,
+    with_special,
+    without_special,
+)
 
 
 def value(row, x):
@@ -21,23 +35,18 @@ def twin(row, x):
 
 
 @functools.cache
-def values(dtype):
+def ours(dtype):
+    return by_row(value, with_special(dtype))
+
+
+@functools.cache
+def formulas():
+    return exact(plain)
+
+
+def values(dtype, name):
     """Of the library, and the formula's in float64."""
-    return by_row(value, grid(dtype)), by_row64(plain, grid(dtype))
-
-
-@functools.cache
-def special_values(dtype):
-    return by_row(value, np.array([1, np.nan, -np.inf, np.inf], dtype))
-
-
-@functools.cache
-def limits():
-    far = by_row64(plain, np.array([-1e30, 1e30]))
-    return {
-        name: np.where(np.abs(y) > 1e20, np.copysign(np.inf, y), np.where(np.abs(y) < 1e-20, 0, y))
-        for name, y in far.items()
-    }
+    return without_special(ours(dtype)[name]), formulas()[dtype][name]
 
 
 @functools.cache
@@ -49,7 +58,7 @@ def twins():
 @ROWS
 def test_every_half_precision_value_is_the_float64_value_rounded_once(row, dtype):
     x = grid(dtype)
-    got, want = (of[row.name] for of in values(dtype))
+    got, want = values(dtype, row.name)
     flushed = (np.abs(x.astype(np.float64)) < FLUSHED) & (got == 0)  # the input was, before anything was computed
     distance = np.where(flushed | flushed_gate(row, got, want), 0, ulps(got, want, dtype))
     assert np.all(distance <= 1), (x[~(distance <= 1)], distance[~(distance <= 1)])
@@ -75,7 +84,7 @@ VALUE_ULPS = {
 @ROWS
 def test_float32_values(row):
     x, theirs = grid(jnp.float32), twins()[row.name]
-    got, want = (of[row.name] for of in values(jnp.float32))
+    got, want = values(jnp.float32, row.name)
     distance = np.where(flushed_gate(row, got, want), 0, ulps(got, want, jnp.float32))
     # Never worse than jax.nn, whose limits are XLA's expm1, logistic and tanh.
     limit = VALUE_ULPS.get(row.name, 4)
@@ -89,22 +98,24 @@ def test_jax_nn_agrees_with_the_same_defaults():
     assert {"relu", "leaky_relu", "elu"} <= set(compared)
     for name, theirs in compared.items():
         finite = np.isfinite(theirs)  # squareplus of jax.nn overflows early
-        ours = values(jnp.float32)[0][name][finite]
+        of_ours = values(jnp.float32, name)[0][finite]
         rtol = 2e-4 if name == "squareplus" else 1e-6  # jax.nn's cancels
         np.testing.assert_allclose(
-            ours, theirs[finite], rtol=rtol, atol=100 * rtol**1.5 if name == "squareplus" else 1e-6, err_msg=name
+            of_ours, theirs[finite], rtol=rtol, atol=100 * rtol**1.5 if name == "squareplus" else 1e-6, err_msg=name
         )
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @ROWS
 def test_nan_propagates(row, dtype):
-    y = special_values(dtype)[row.name].astype(np.float64)
+    y = special(ours(dtype)[row.name], 1, np.nan, -np.inf, np.inf).astype(np.float64)
     np.testing.assert_array_equal(np.isnan(y), [False, True, False, False])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @ROWS
 def test_infinities_give_the_limit(row, dtype):
-    want = limits()[row.name].astype(dtype)
-    np.testing.assert_array_equal(special_values(dtype)[row.name][2:].astype(np.float64), want.astype(np.float64))
+    far = formulas()["far"][row.name]
+    want = np.where(np.abs(far) > 1e20, np.copysign(np.inf, far), np.where(np.abs(far) < 1e-20, 0, far)).astype(dtype)
+    got = special(ours(dtype)[row.name], -np.inf, np.inf)
+    np.testing.assert_array_equal(got.astype(np.float64), want.astype(np.float64))
