@@ -214,6 +214,8 @@ def test_apl_starts_near_relu_and_learns_slopes_and_hinges():
     assert rx.nnx.APL(2, rngs=nnx.Rngs(0)).slopes[...].shape == (2,)
     with pytest.raises(ValueError, match="got hinges=0: expected at least 1"):
         rx.nnx.APL(0, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="got channels=0: expected the length of the last axis, or None"):
+        rx.nnx.APL(2, channels=0, rngs=nnx.Rngs(0))
 
 
 def test_batch_top_k_learns_a_threshold_that_takes_its_place():

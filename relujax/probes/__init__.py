@@ -13,4 +13,5 @@ from ._statistics import (
     stable_norm as stable_norm,
     to_host as to_host,
 )
+from ._storage import load as load, save as save
 from ._swap import lean as lean, swap as swap

@@ -1,6 +1,7 @@
 """What the probe reads of a jaxpr: names of calls, inner jaxprs, lines of code. The one file that knows versions."""
 
 import contextlib
+import functools
 import os
 import re
 import sysconfig
@@ -72,10 +73,15 @@ def source_line(eqn: Any) -> str | None:
     """
     traceback = eqn.source_info.traceback
     for frame in traceback.frames if traceback is not None else ():
-        path = os.path.realpath(frame.file_name)
-        if not path.startswith((*_INSTALLED, _RELUJAX)) and not frame.file_name.startswith("<"):
+        if _is_users(frame.file_name):
             return f"{frame.file_name}:{frame.line_num}"
     return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_users(file_name: str) -> bool:
+    installed = os.path.realpath(file_name).startswith((*_INSTALLED, _RELUJAX))
+    return not installed and not file_name.startswith("<")
 
 
 def is_from_jax_nn(eqn: Any) -> bool:

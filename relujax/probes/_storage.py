@@ -1,0 +1,103 @@
+"""Statistics on disk: what a run that was killed goes on from."""
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._sites import Opaque, Site
+from ._statistics import Signal, SiteStats, Stats, to_host
+
+_VERSION = 1
+_ARRAYS = tuple(f.name for f in fields(SiteStats) if f.name not in ("signal", "site"))
+
+
+def save(stats: Stats, path: str | os.PathLike, **progress: int | float | str) -> None:
+    """Write statistics to a file, whole or not at all.
+
+    Args:
+        stats: of :func:`relujax.probe`, :func:`relujax.probe_grad` or :func:`relujax.merge`.
+        path: the file, an archive of arrays as :func:`numpy.savez` writes it; one that is there is replaced at once, so
+            that a run that is killed meanwhile leaves the old one.
+        **progress: what :func:`load` gives back beside them, such as how many batches they are of.
+
+    >>> import jax.numpy as jnp, relujax as rx
+    >>> file = Path(tempfile.mkdtemp()) / "stats.npz"
+    >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0]]))
+    >>> save(stats, file, batches=1)
+    >>> again, progress = load(file)
+    >>> again["relu"].active.tolist(), progress
+    ([0, 1], {'batches': 1})
+    """
+    arrays: dict[str, np.ndarray] = {}
+    sites = []
+    for i, name in enumerate(stats):
+        one = stats[name]
+        sites.append({"name": name, **asdict(one.site)})
+        for field in _ARRAYS:
+            if (value := getattr(one, field)) is not None:
+                arrays[f"{i}/{field}"] = to_host(value)
+        if one.signal is not None:
+            arrays |= {f"{i}/signal/{f.name}": to_host(getattr(one.signal, f.name)) for f in fields(Signal)}
+    header = {
+        "version": _VERSION,
+        "sites": sites,
+        "opaque": [asdict(part) for part in stats.opaque],
+        "progress": progress,
+    }
+    path = Path(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
+        try:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)  # pyright: ignore[reportArgumentType]
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, path)
+
+
+def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
+    """Read what :func:`save` wrote.
+
+    Returns:
+        The statistics, as NumPy arrays in 64 bits, and the progress that was noted with them.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: for a file that holds something else.
+    """
+    try:
+        with np.load(path) as file:
+            header = json.loads(str(file["header"]))
+            arrays = {name: file[name] for name in file.files if name != "header"}
+        if header["version"] != _VERSION:
+            raise ValueError(f"version {header['version']}")
+    except FileNotFoundError:
+        raise
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({error}): expected a file "
+            "that relujax.probes.save wrote"
+        ) from error
+    by_site = {}
+    for i, site in enumerate(header["sites"]):
+        signal = None
+        if f"{i}/signal/norm" in arrays:
+            signal = Signal(**{f.name: arrays[f"{i}/signal/{f.name}"] for f in fields(Signal)})
+        values = {field: arrays.get(f"{i}/{field}") for field in _ARRAYS}
+        by_site[site["name"]] = SiteStats(
+            **values, signal=signal, site=Site(**{k: _frozen(v) for k, v in site.items()})
+        )
+    opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
+    return Stats(by_site, opaque), header["progress"]
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has lists where the records have tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
