@@ -7,6 +7,8 @@ import jax
 import pytest
 from zoo import ENTRIES
 
+pytestmark = pytest.mark.own_precision  # some of the models trace in 32 bits only
+
 import relujax as rx
 
 EVERY = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
