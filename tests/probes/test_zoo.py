@@ -7,9 +7,9 @@ import jax
 import pytest
 from zoo import ENTRIES
 
-pytestmark = pytest.mark.own_precision  # some of the models trace in 32 bits only
-
 import relujax as rx
+
+pytestmark = pytest.mark.own_precision  # some of the models trace in 32 bits only
 
 EVERY = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 
