@@ -57,18 +57,22 @@ def loss(act: Callable, form: str, weights: Any, x: jax.Array) -> jax.Array:
     return jnp.sum(jax.lax.scan(body, x, weights)[0] ** 2)
 
 
-@functools.cache
-def bytes_per_element(
-    act: Callable, form: str, dtype: Any = jnp.float32, layers: int = LAYERS, batch: int = BATCH, width: int = WIDTH
+def temporary_bytes(
+    step: Callable, form: str, dtype: Any = jnp.float32, layers: int = LAYERS, batch: int = BATCH, width: int = WIDTH
 ) -> float:
-    """What one compiled gradient step takes beside its arguments and results."""
+    """What a compiled ``step(weights, x)`` of the stack takes beside its arguments and results, per element."""
     one = jax.ShapeDtypeStruct((width, width), dtype)
     stacked = jax.ShapeDtypeStruct((layers, width, width), dtype)
     weights = [one] * layers if form == "unrolled" else stacked
-    step = jax.jit(jax.grad(functools.partial(loss, act, form)))
-    analysis = step.lower(weights, jax.ShapeDtypeStruct((batch, width), dtype)).compile().memory_analysis()
+    analysis = jax.jit(step).lower(weights, jax.ShapeDtypeStruct((batch, width), dtype)).compile().memory_analysis()
     assert analysis is not None, "this backend counts no memory"
     return analysis.temp_size_in_bytes / (layers * batch * width)
+
+
+@functools.cache
+def bytes_per_element(act: Callable, form: str, *shape: Any, **sizes: Any) -> float:
+    """What one gradient step takes; further arguments as for :func:`temporary_bytes`."""
+    return temporary_bytes(jax.grad(functools.partial(loss, act, form)), form, *shape, **sizes)
 
 
 def _measured() -> list[dict[str, Any]]:

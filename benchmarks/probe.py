@@ -21,7 +21,7 @@ import relujax as rx
 
 from ._common import finish
 from ._timing import agree, interleaved, keep_freed_memory, normal, ratio
-from .memory import BATCH, LAYERS, WIDTH, loss
+from .memory import bytes_per_element, loss, temporary_bytes
 
 DEPTH, EXAMPLES = 8, 256
 STEP = {256: 1.10, 1024: 1.05}
@@ -31,22 +31,12 @@ BYTES = {"scan": 1.06, "unrolled": 1.20}
 LEAN = {"scan": 4.95, "unrolled": 4.5}
 
 
-def temporary_bytes(step: Callable, form: str) -> float:
-    """Per activation element of the reference stack."""
-    one = jax.ShapeDtypeStruct((WIDTH, WIDTH), jnp.float32)
-    weights = [one] * LAYERS if form == "unrolled" else jax.ShapeDtypeStruct((LAYERS, WIDTH, WIDTH), jnp.float32)
-    compiled = jax.jit(step).lower(weights, jax.ShapeDtypeStruct((BATCH, WIDTH), jnp.float32)).compile()
-    analysis = compiled.memory_analysis()
-    assert analysis is not None, "this backend counts no memory"
-    return analysis.temp_size_in_bytes / (LAYERS * BATCH * WIDTH)
-
-
 def memory_rows() -> list[dict[str, Any]]:
     rows = []
     for form in BYTES:
         for name, act in (("jax.nn.relu", jax.nn.relu), ("relujax.relu", rx.relu)):
             model = functools.partial(loss, act, form)
-            plain = temporary_bytes(jax.grad(model), form)
+            plain = bytes_per_element(act, form)
             probed = temporary_bytes(rx.probe_grad(model), form)
             lean = temporary_bytes(jax.grad(rx.lean(model)), form)
             rows += [
@@ -66,15 +56,19 @@ def mlp(act: Callable, params: list, x: jax.Array) -> jax.Array:
     return jnp.mean(x**2)
 
 
+def _network(width: int) -> tuple[Callable, list, jax.Array]:
+    """``(loss, weights, batch)`` of the MLP, with He's initialisation."""
+    params = [normal(i, (width, width)) * (2 / width) ** 0.5 for i in range(DEPTH)]
+    return functools.partial(mlp, lambda i, h: jax.nn.relu(h)), params, normal(DEPTH, (EXAMPLES, width))
+
+
 def _sgd(params: list, grads: list) -> list:
     return [p - 1e-4 * g for p, g in zip(params, grads, strict=True)]
 
 
 def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
     """A training step with statistics, without, and with a callback per site."""
-    params = [normal(i, (width, width)) * (2 / width) ** 0.5 for i in range(DEPTH)]
-    x = normal(DEPTH, (EXAMPLES, width))
-    model = functools.partial(mlp, lambda i, h: jax.nn.relu(h))
+    model, params, x = _network(width)
 
     def plain(params: list) -> Any:
         value, grads = jax.value_and_grad(model)(params, x)
@@ -122,10 +116,8 @@ def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def every_sixteenth_row(width: int, rounds: int) -> dict[str, Any]:
-    """Sixteen steps, one of them with statistics: ``lax.cond`` in the step."""
-    params = [normal(i, (width, width)) * (2 / width) ** 0.5 for i in range(DEPTH)]
-    x = normal(DEPTH, (EXAMPLES, width))
-    model = functools.partial(mlp, lambda i, h: jax.nn.relu(h))
+    """Sixteen gradients, one of them by another program that has statistics."""
+    model, params, x = _network(width)
     probe = jax.jit(rx.probe_grad(model))
     plain = jax.jit(jax.value_and_grad(model))
 

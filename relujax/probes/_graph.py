@@ -1,6 +1,6 @@
 """The data flow of a jaxpr: what each value is computed from, across the calls that are read from the inside."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +88,7 @@ class Step:
     @property
     def stack(self) -> str:
         """The name scopes around it."""
-        return "/".join(filter(None, map(jx.scope, (*self.callers, self.eqn))))
+        return jx.joined(*map(jx.scope, (*self.callers, self.eqn)))
 
     @property
     def goes_backward(self) -> bool:
@@ -112,11 +112,6 @@ class Region:
 
     steps: list[Step]
     outputs: list[Node]
-
-    def nodes(self) -> Iterator[Node]:
-        """What the equations return, in the order of execution."""
-        for step in self.steps:
-            yield from step.outputs
 
 
 def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any], bool]) -> Region:

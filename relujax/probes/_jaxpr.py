@@ -103,7 +103,12 @@ def scope(eqn: Any) -> str:
     """The names that the user or a module gave to where an equation stands, without those of transformations."""
     parts = str(eqn.source_info.name_stack).split("/")
     plain = (re.sub(r"^(?:\w+\()+|\)+$", "", part) for part in parts)
-    return "/".join(part for part in plain if part and not re.fullmatch(_STRUCTURE, part))
+    return joined(*(part for part in plain if not re.fullmatch(_STRUCTURE, part)))
+
+
+def joined(*scopes: str) -> str:
+    """Name scopes, outermost first, as one."""
+    return "/".join(filter(None, scopes))
 
 
 def goes_backward(eqn: Any) -> bool:

@@ -153,12 +153,12 @@ def capture(fun: Callable, *, batch: int | None = None) -> Callable:
 
 def _unsharded(site: Site, stacked: jax.Array) -> jax.Array:
     """The output of all shards."""
-    at = {"examples": 0, "positions": 1 if len(site.shape) > 2 else 0, "units": -1}
     y = stacked.reshape(*(size for _, size, _ in site.shards), *stacked.shape[1:])
     for k in reversed(range(len(site.shards))):  # the minor mesh axis first
         role = site.shards[k][2]
         parts = list(jnp.moveaxis(y, k, 0))
-        y = parts[0] if role == "copies" else jnp.concatenate(parts, axis=-1 if role == "units" else k + at[role])
+        rank = len(site.shape)
+        y = parts[0] if role == "copies" else jnp.concatenate(parts, axis=site.divided(role, rank) - rank)
     return y
 
 

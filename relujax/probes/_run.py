@@ -38,11 +38,6 @@ class Use:
         """Which one."""
         return self.match.site
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether one equation is the whole activation, so that its input can be exchanged."""
-        return bool(self.match.at)
-
     def output(self) -> jax.Array:
         """The output, by the rules that the function has."""
         return jx.bind(self.match.eqn, self.operands)[0]

@@ -97,6 +97,11 @@ class Site:
         """Elements of one example."""
         return math.prod(self.rows[1:])
 
+    @staticmethod
+    def divided(role: str, rank: int) -> int:
+        """The axis of an output of that rank that a mesh axis of that role divides."""
+        return {"examples": 0, "positions": 1 if rank > 2 else 0, "units": rank - 1}[role]
+
     def over(self, *roles: str) -> tuple[str, ...]:
         """The mesh axes that divide the examples, the positions or the units."""
         return tuple(name for name, _, role in self.shards if role in roles)

@@ -130,13 +130,12 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
     by_example = sums.pop("by_example")
     if others := site.over("positions", "units"):
         by_example = jax.lax.psum(by_example, others)
-    finite = jnp.isfinite(y) if mask is None else jnp.isfinite(y) & mask[..., None]
     return SiteStats(
         **sums,
         examples=jnp.int32(y.shape[0]),
         count=jnp.int32(math.prod(y.shape[:-1])) if mask is None else jnp.sum(mask, dtype=jnp.int32),
         histogram=_histogram(by_example, site.size),
-        outputs=None if edges is None else _binned(jnp.where(finite, y, 0), finite, edges),
+        outputs=None if edges is None else _binned(y, edges, mask),
         signal=None,
         site=site,
     )
@@ -209,9 +208,11 @@ def _quick_sums(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict
     return sums | counts | {"nonfinite": jnp.zeros_like(counts["active"])}
 
 
-def _binned(values: jax.Array, counted: jax.Array, edges: Any) -> jax.Array:
-    """How many values lie below the first edge, between each two, and from the last one up."""
-    bins = jnp.searchsorted(jnp.asarray(edges, values.dtype), values.reshape(-1), side="right")
+def _binned(y: jax.Array, edges: Any, mask: Any) -> jax.Array:
+    """How many finite outputs lie below the first edge, between each two, and from the last one up."""
+    finite = jnp.isfinite(y)
+    counted = finite if mask is None else finite & mask[..., None]
+    bins = jnp.searchsorted(jnp.asarray(edges, y.dtype), jnp.where(finite, y, 0).reshape(-1), side="right")
     return jnp.zeros(len(edges) + 1, jnp.int32).at[bins].add(counted.reshape(-1).astype(jnp.int32))
 
 

@@ -12,10 +12,10 @@ import jax
 from plotly.offline import get_plotlyjs
 
 from .. import __version__
-from ..health import Alarm, SiteSummary, not_checked
+from ..health import Alarm, SiteSummary
 from ._charts import Chart, charts
 from ._diagnosis import Diagnosis
-from ._run import Run
+from ._run import Run, notes_of
 from ._style import looks
 
 _TITLE = "How gradients travelled"
@@ -218,9 +218,6 @@ def _cells(row: SiteSummary) -> tuple[str, ...]:
 
 
 def _notes(runs: Sequence[Run]) -> str:
-    stages = [stage for run in runs for stage in run.stages.values()]
-    unchecked = not_checked(rule for stage in stages for rule in stage.skipped)
-    notes = list(dict.fromkeys([*(note for stage in stages for note in stage.notes), *unchecked]))
-    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes_of(runs))
     listed = f"<h2>What was not measured, and how the rest was</h2><ul>{items}</ul>" if items else ""
     return f"<footer>{listed}<p>relujax {__version__}, jax {jax.__version__}, {jax.default_backend()}</p></footer>"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..health import not_checked
 from ._diagnosis import SCHEMA, Diagnosis, as_json
 
 
@@ -56,6 +57,13 @@ class Run:
 def as_run(diagnosis: Diagnosis) -> Run:
     """A report of one diagnosis."""
     return Run(diagnosis.title, {"as given": diagnosis})
+
+
+def notes_of(runs: Sequence[Run]) -> list[str]:
+    """What was not measured, and which rules could not run: each once."""
+    stages = [stage for run in runs for stage in run.stages.values()]
+    unchecked = not_checked(rule for stage in stages for rule in stage.skipped)
+    return list(dict.fromkeys([*(note for stage in stages for note in stage.notes), *unchecked]))
 
 
 def to_json(runs: Sequence[Run]) -> str:

@@ -6,9 +6,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..health import not_checked, travel
+from ..health import travel
 from ._diagnosis import Diagnosis
-from ._run import Run
+from ._run import Run, notes_of
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "dim"}
 
@@ -76,9 +76,6 @@ def _findings(runs: Sequence[Run]) -> RenderableType:
             where = Text(f"{run.name} {stage}" if several else "")
             for alarm in diagnosis.alarms:
                 table.add_row(Text(alarm.severity, _STYLES[alarm.severity]), where, Text(alarm.message))
-    stages = [stage for run in runs for stage in run.stages.values()]
-    notes = [note for stage in stages for note in stage.notes]
-    unchecked = not_checked(rule for stage in stages for rule in stage.skipped)
-    for note in dict.fromkeys([*notes, *unchecked]):
+    for note in notes_of(runs):
         table.add_row(Text("note", "dim"), "", Text(note))
     return Group(Text(), table)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.own_precision
@@ -145,8 +146,6 @@ def test_one_process_of_four_devices(faults, case):
 
 
 def test_two_processes_of_two_devices():
-    import numpy as np
-
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"

@@ -1,0 +1,168 @@
+"""Which equations of a region are activations: by name or by form, and what only looks like one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from ..functions import ACTIVATIONS
+from . import _jaxpr as jx
+from ._forms import Form, recognise
+from ._graph import Node, Path, Region
+
+#: Calls that jax.nn, Flax and relujax make by a name of their own, and the kind they are.
+_NAMED = {name: name for name, row in ACTIVATIONS.items() if row.kin != "gated"} | {"hard_swish": "hard_silu"}
+#: Gated units of relujax in one call: which operand is the gate, its activation, and whether the rest is a product.
+_GATED = {
+    "gated_by_sigmoid": (1, "sigmoid", True),
+    "reglu": (0, "relu", True),
+    "geglu": (0, "gelu", True),
+    "swiglu": (0, "silu", True),
+    "clamped_swiglu": (0, "silu", False),
+    "drelu": (0, "relu", False),
+}
+#: Primitives that hand a parameter on without consuming it.
+CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", "squeeze", "copy")
+#: Primitives with weights.
+_WEIGHING = ("dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general")
+_REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_window_sum", "psum", "psum_invariant")
+#: Whoever calls these on the way to a scalar, and to nothing else, is computing a loss.
+_OF_LOSSES = ("log_sigmoid", "softplus")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a step ends: kind, operands that are its input, form, and what sort of gate."""
+
+    kind: str
+    at: tuple[int, ...]
+    form: Form | None = None
+    gate: bool | None = None
+
+
+def is_plain_call(eqn: Any) -> bool:
+    """Whether a call is read from the inside, as if its equations stood in its place."""
+    return eqn.primitive.name in jx.INLINED and _called(eqn) is None
+
+
+def _called(eqn: Any) -> Found | None:
+    """What a call is that has an activation's name."""
+    name = (jx.call_name(eqn) or "").lstrip("_")
+    if (name not in _NAMED and name not in _GATED) or len(eqn.outvars) != 1:
+        return None
+    if _only_hands_on(eqn, name):
+        return None
+    out = eqn.outvars[0].aval
+    if not getattr(out, "shape", ()) or not jnp.issubdtype(out.dtype, jnp.floating):
+        return None  # scalars and integers are bookkeeping, not layers
+    if name in _GATED:
+        at, kind, product = _GATED[name]
+        return Found(kind, (at,), gate=product) if len(eqn.invars) > at else None
+    kind = _NAMED[name]
+    changes_shape = not ACTIVATIONS[kind].elementwise
+    for index, atom in enumerate(eqn.invars):  # passed by keyword the input need not come first
+        aval = atom.aval
+        if not jnp.issubdtype(getattr(aval, "dtype", jnp.int32), jnp.floating):
+            continue
+        if aval.shape == out.shape or (changes_shape and aval.shape):
+            return Found(kind, (index,))
+    return None  # a function of another kind that happens to have an activation's name
+
+
+def _only_hands_on(eqn: Any, name: str) -> bool:
+    """Whether a ``jit`` has the name of what it calls, or of a formula that has no call of its own.
+
+    Then what is inside knows more: the slope that a partial has bound, or which form of GELU it is.
+    """
+    if eqn.primitive.name not in jx.INLINED:
+        return False
+    if name == "gelu" and not jx.is_from_relujax(eqn):
+        return True
+    return any((jx.call_name(e) or "").lstrip("_") == name for e in jx.open_jaxpr(jx.body(eqn)).eqns)
+
+
+def activations(region: Region) -> dict[Path, Found]:
+    """What is called by name or written out, by the path of the equation that it ends in; the outermost counts."""
+    found: dict[Path, Found] = {}
+    inside: set[int] = set()
+    for step in reversed(region.steps):
+        if len(step.outputs) != 1 or step.outputs[0].order in inside:
+            continue
+        if called := _called(step.eqn):
+            found[step.path] = called
+        elif form := recognise(step.outputs[0], lambda node: _called(node.eqn) is not None):
+            whole = not form.inside and not any(isinstance(v, Node) for v in form.options.values())
+            at = tuple(i for i, node in enumerate(step.inputs) if node is form.x) if whole else ()
+            found[step.path] = Found(form.kind, at, form)
+            inside.update(node.order for node in form.inside)
+    return found
+
+
+def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
+    """Whether what computes an activation is one, and not the clamp of a variance, or a part of a loss."""
+    if not node.feeds and (kind in _OF_LOSSES or _is_margin(x) or not (named or kind in ("sigmoid", "tanh"))):
+        return False
+    return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
+
+
+def _is_margin(x: Node) -> bool:
+    """Whether a value is another one's distance from a constant, as in a hinge loss."""
+    return x.primitive in ("add", "sub") and any(i.fixed for i in x.inputs)
+
+
+def _is_overlap(x: Node) -> bool:
+    """Whether a value is what two intervals share: the smaller of their ends less the larger of their beginnings."""
+    if x.primitive != "sub" or any(i.eqn is None for i in x.inputs):
+        return False
+    return [_behind_shapes(i).primitive for i in x.inputs] == ["min", "max"]
+
+
+def _behind_shapes(node: Node) -> Node:
+    while node.primitive in (*CARRIERS, "slice", "split") and node.inputs:
+        node = node.inputs[0]
+    return node
+
+
+def _is_bounded(node: Node) -> bool:
+    """Whether all that is done with a value is to cut it at a constant: a clip to an interval."""
+    return bool(node.users) and all(u.primitive == "min" and any(i.fixed for i in u.inputs) for u in node.users)
+
+
+def _clamps_a_variance(node: Node, x: Node) -> bool:
+    """Whether a value descends from a sum, with no weights in between, and goes into a root."""
+    return _reaches(node, "users", ("sqrt", "rsqrt"), (*CARRIERS, "add")) and _reaches(x, "inputs", _REDUCING, None)
+
+
+def _reaches(node: Node, direction: str, goals: tuple[str, ...], through: tuple[str, ...] | None) -> bool:
+    """Whether one comes from a node to one of these primitives, through those (None: all without weights)."""
+    seen, todo = set(), list(getattr(node, direction)) if direction == "users" else [node]
+    while todo:
+        here = todo.pop()
+        if here.order in seen:
+            continue
+        seen.add(here.order)
+        if here.primitive in goals:
+            return True
+        if here.primitive in through if through is not None else here.primitive not in _WEIGHING:
+            todo += getattr(here, direction)
+    return False
+
+
+def spread_feeds(region: Region, feeds: Sequence[bool]) -> None:
+    """Mark what leads to an output that is more than a scalar, or into a product with weights."""
+    for output, fed in zip(region.outputs, feeds, strict=True):
+        output.feeds = output.feeds or fed
+    for step in reversed(region.steps):
+        fed = step.eqn.primitive.name in _WEIGHING or any(o.feeds for o in step.outputs)
+        if fed or _weighs(step.eqn):
+            for operand in step.inputs:
+                operand.feeds = True
+
+
+def _weighs(eqn: Any) -> bool:
+    return any(
+        inner.primitive.name in _WEIGHING or _weighs(inner)
+        for jaxpr in jx.inner_jaxprs(eqn)
+        for inner in jx.open_jaxpr(jaxpr).eqns
+    )
