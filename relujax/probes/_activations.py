@@ -82,8 +82,11 @@ def _only_hands_on(eqn: Any, name: str) -> bool:
     return any((jx.call_name(e) or "").lstrip("_") == name for e in jx.open_jaxpr(jx.body(eqn)).eqns)
 
 
-def activations(region: Region) -> dict[Path, Found]:
-    """What is called by name or written out, by the path of the equation that it ends in; the outermost counts."""
+def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
+    """What is called by name or written out, by the path of the equation that it ends in; the outermost counts.
+
+    And the order of the nodes that are inside of what is written out.
+    """
     found: dict[Path, Found] = {}
     inside: set[int] = set()
     for step in reversed(region.steps):
@@ -96,7 +99,7 @@ def activations(region: Region) -> dict[Path, Found]:
             at = tuple(i for i, node in enumerate(step.inputs) if node is form.x) if whole else ()
             found[step.path] = Found(form.kind, at, form)
             inside.update(node.order for node in form.inside)
-    return found
+    return found, inside
 
 
 def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:

@@ -101,7 +101,7 @@ class _Finder:
         """Find what is in a jaxpr; returns its outputs. ``feeds``: which of them lead to more than a scalar."""
         region = build(jaxpr, inputs, path, is_plain_call)
         spread_feeds(region, feeds)
-        found_at = activations(region)
+        found_at, claimed = activations(region)
         for step in region.steps:
             self.order += 1
             merged = frozenset().union(
@@ -112,7 +112,8 @@ class _Finder:
                 output.origins = merged
             found = found_at.get(step.path)
             if found is None:
-                self._enter(step, place)
+                if not any(output.order in claimed for output in step.outputs):
+                    self._enter(step, place)
             elif match := self._match(found, step, merged, place):
                 self.matches.append(match)
                 step.outputs[0].origins = merged & {_DATA}

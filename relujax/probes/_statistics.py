@@ -303,7 +303,7 @@ def join(site: Site, stacked: Any) -> Any:
             norm=by_unit(stacked.norm, stable_norm, jnp.sum), zeros=tuple(by_unit(z, jnp.sum) for z in stacked.zeros)
         )
     joined = {name: by_unit(getattr(stacked, name), jnp.sum) for name in _PER_UNIT}
-    outputs = None if stacked.outputs is None else jnp.sum(stacked.outputs, axis=0)
+    outputs = None if stacked.outputs is None else once(stacked.outputs, together + apart)
     return replace(
         stacked,
         **joined,

@@ -50,7 +50,8 @@ for check in (True, False):
         f"units, {check}": mapped((by_units, P("data")), check, "data", together),
     }
 
-(want_value, want_grad), want = jax.jit(rx.probe_grad(loss))(params, x)
+edges = np.linspace(-2, 2, 5)
+(want_value, want_grad), want = jax.jit(rx.probe_grad(loss, edges=edges))(params, x)
 faults = {name: [] for name in [*CASES, "auto"]}
 
 
@@ -66,7 +67,7 @@ def compare(name, got):
         return
     for site in want:
         a, b = stats[site], want[site]
-        for field in ("examples", "count", "active", "passing", "nonfinite", "histogram"):
+        for field in ("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs"):
             if not np.array_equal(getattr(a, field), getattr(b, field)):
                 faults[name].append(f"{site} {field} {getattr(a, field)} for {getattr(b, field)}")
         for field in ("total", "square", "largest"):
@@ -82,12 +83,12 @@ def compare(name, got):
 
 for name, fun in CASES.items():
     try:
-        compare(name, jax.jit(rx.probe_grad(fun))(params, x))
+        compare(name, jax.jit(rx.probe_grad(fun, edges=edges))(params, x))
     except Exception as error:
         faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
 sharded = jax.device_put(x, NamedSharding(mesh, P("data")))
 placed = {"up": jax.device_put(params["up"], NamedSharding(mesh, P(None, "model"))), "down": params["down"]}
-compare("auto", jax.jit(rx.probe_grad(loss))(placed, sharded))
+compare("auto", jax.jit(rx.probe_grad(loss, edges=edges))(placed, sharded))
 print(json.dumps(faults))
 """
 

@@ -362,6 +362,12 @@ def test_raw_forms(name, wrap, dtype):
     assert [site.kind for site in found] == [kind]
 
 
+@pytest.mark.parametrize("name", ["mish", "hard silu", "silu"])
+def test_what_is_inside_a_written_out_activation_is_not_reported_as_closed(name):
+    with jax.numpy_dtype_promotion("standard"):
+        assert opaque(lambda w, x: RAW[name][0](x @ w) @ w, W, X) == ()
+
+
 def test_a_slope_that_is_learnt_makes_a_prelu_and_a_beta_a_swish():
     params = {"w": W, "slope": jnp.float32(0.1), "beta": jnp.float32(2)}
 
