@@ -14,33 +14,8 @@ from . import _jaxpr as jx
 from ._graph import Node
 
 #: Where a function is compared with the activations that are known.
-_POINTS = np.array(
-    [
-        1.3,
-        -1,
-        -40,
-        -9,
-        -5,
-        -3.3,
-        -2.7,
-        -1.9,
-        -0.6,
-        -0.3,
-        -0.04,
-        0.04,
-        0.2,
-        0.5,
-        0.9,
-        2.2,
-        2.9,
-        3.3,
-        4.6,
-        5.5,
-        7,
-        40,
-        500,
-    ]
-)
+_NEGATIVE = [-1, -40, -9, -5, -3.3, -2.7, -1.9, -0.6, -0.3, -0.04]
+_POINTS = np.array([1.3, *_NEGATIVE, 0.04, 0.2, 0.5, 0.9, 2.2, 2.9, 3.3, 4.6, 5.5, 7, 40, 500])
 #: The number that stands for a parameter, such as the slope of PReLU.
 _PARAMETER = 0.25
 #: How far the search for an activation's input goes back, in equations.
@@ -91,11 +66,19 @@ _KNOWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 _REGISTRY = {"exact gelu": ("gelu", {"approximate": False}), "gelu": ("gelu", {"approximate": True})}
 _NAMES = tuple(_KNOWN)
-_VALUES = np.stack([fun(_POINTS) for fun in _KNOWN.values()])
-#: How far a function may be off, by kind and point: constants are written with some seven digits, and the tails of
-#: smooth functions cancel. Beside it, by how many roundings of its dtype: a constant of bfloat16 has three digits.
-_TOLERANCES = np.array([[0.0 if name in ("relu", "relu6") else 3e-6] for name in _NAMES]) + 1e-6 * np.abs(_VALUES)
-_ROUNDINGS = np.array([[0.0 if name in ("relu", "relu6") else 1.0] for name in _NAMES]) * (1 + np.abs(_VALUES))
+
+
+@functools.cache
+def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values of what is known, by kind and point, and how far another function's may be off.
+
+    By a number, because constants are written with some seven digits, and the tails of smooth functions cancel; and by
+    how many roundings of the dtype, because a constant of bfloat16 has three digits.
+    """
+    values = np.stack([fun(_POINTS) for fun in _KNOWN.values()])
+    smooth = np.array([[float(name not in ("relu", "relu6"))] for name in _NAMES])
+    return values, 3e-6 * smooth + 1e-6 * np.abs(values), smooth * (1 + np.abs(values))
+
 
 _NUMPY: dict[str, Callable] = {
     "add": np.add,
@@ -138,25 +121,8 @@ _NUMPY: dict[str, Callable] = {
 #: They say how a value is laid out; of a constant, and of an array whose shape stays, they are the identity.
 _SHAPING = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose")
 #: An equation of another kind does not bend its input: sums and products are not what makes an activation.
-_BENDING = frozenset(
-    (
-        "max",
-        "min",
-        "select_n",
-        "clamp",
-        "tanh",
-        "logistic",
-        "erf",
-        "erfc",
-        "exp",
-        "exp2",
-        "abs",
-        "sign",
-        "gt",
-        "ge",
-        "lt",
-    )
-) | {"le", "expm1", "log1p"}
+_COMPARING = ("gt", "ge", "lt", "le", "max", "min", "select_n", "clamp", "abs", "sign")
+_BENDING = frozenset((*_COMPARING, "tanh", "logistic", "erf", "erfc", "exp", "exp2", "expm1", "log1p"))
 #: What an activation may end in.
 _LAST = frozenset(("max", "min", "select_n", "clamp", "mul", "div", "add", "sub", "neg", "tanh", "logistic"))
 
@@ -299,8 +265,9 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
 
 
 def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] | None:
-    off = np.abs(values - _VALUES)
-    same = np.all(off <= _TOLERANCES + rounding * _ROUNDINGS, axis=1)
+    known, tolerances, roundings = _table()
+    off = np.abs(values - known)
+    same = np.all(off <= tolerances + rounding * roundings, axis=1)
     if same.any():
         name = _NAMES[int(np.argmin(np.where(same, np.max(off, axis=1), np.inf)))]
         return _REGISTRY.get(name, (name, {}))
