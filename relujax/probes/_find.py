@@ -34,7 +34,7 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
     ``shard_map``; what is inside other calls is listed in ``Stats.opaque``. The clamp of a variance, random numbers,
     and what only a scalar loss depends on are no sites. Cost: one trace, no FLOPs.
 
-    >>> import relujax as rx
+    >>> import jax.numpy as jnp, relujax as rx
     >>> params = {"hidden": jnp.zeros((4, 8), "float32"), "out": jnp.zeros((8, 2), "float32")}
     >>> fun = lambda params, x: rx.relu(x @ params["hidden"]) @ params["out"]
     >>> [site] = sites(fun, params, jax.ShapeDtypeStruct((16, 4), jnp.float32))
