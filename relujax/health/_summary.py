@@ -70,6 +70,11 @@ class SiteSummary:
         weights: paths of the parameters before this site.
         output_histogram: outputs by value, where the probe was given edges: below the first, between each two, from the
             last one up; else None.
+        activation_gain: factor by which this activation's slopes change the norm of the gradient that comes back
+            through it; None unless :func:`relujax.probe_grad` was asked for ``gains``, and for gated units.
+        weight_gain: factor by which all that lies between the site before and this one (weights, norms, sums of
+            branches) changes it further; None for the first site. The product of both is the ratio of the two sites'
+            ``signal_norm``, so that their logarithms divide the change of the log gradient norm between the two.
         step: for a layer of a scan over layers, which one it is, outermost scan first; else ``()``.
         steps: how many layers those scans have.
     """
@@ -102,6 +107,8 @@ class SiteSummary:
     saturated: int | None = None
     weights: tuple[str, ...] = ()
     output_histogram: tuple[int, ...] | None = None
+    activation_gain: float | None = None
+    weight_gain: float | None = None
     step: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
 
@@ -214,7 +221,14 @@ def summarize(stats: Stats) -> Summary:
     (0.25, 1)
     """
     placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
-    return Summary(tuple(row for _, row in sorted(placed, key=lambda item: item[0])), stats.opaque)
+    rows = [row for _, row in sorted(placed, key=lambda item: item[0])]
+    return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), stats.opaque)
+
+
+def _with_weight_gain(before: SiteSummary, row: SiteSummary) -> SiteSummary:
+    if not before.signal_norm or not row.signal_norm or not row.activation_gain:
+        return row
+    return replace(row, weight_gain=before.signal_norm / (row.signal_norm * row.activation_gain))
 
 
 def _order(site: Any, step: tuple[int, ...]) -> tuple[int, ...]:
@@ -246,7 +260,11 @@ def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:
         largest=to_host(stats.largest).max(axis=time),
         signal=None
         if signal is None
-        else Signal(norm=np.sqrt(total(to_host(signal.norm) ** 2)), zeros=total(signal.zeros)),
+        else Signal(
+            norm=np.sqrt(total(to_host(signal.norm) ** 2)),
+            zeros=total(signal.zeros),
+            behind=None if signal.behind is None else np.sqrt(total(to_host(signal.behind) ** 2)),
+        ),
     )
     for step in np.ndindex(*lengths):
         yield step, _row(jax.tree.map(lambda value, step=step: value[step], folded), step, lengths)
@@ -285,9 +303,17 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         saturated=int((stats.active < SATURATED_ACTIVITY * count).sum()) if saturating else None,
         weights=site.weights,
         output_histogram=None if stats.outputs is None else tuple(int(n) for n in stats.outputs),
+        activation_gain=_activation_gain(signal),
         step=step,
         steps=steps,
     )
+
+
+def _activation_gain(signal: Signal | None) -> float | None:
+    if signal is None or signal.behind is None:
+        return None
+    before = float(np.linalg.norm(signal.norm))
+    return float(signal.behind) / before if before else None
 
 
 def _dormant(stats: SiteStats) -> int:

@@ -16,6 +16,8 @@ class Travel:
         ratio: the first layer's norm over the last one's.
         first: the first site.
         last: the last site.
+        by_activations: the part of ``per_layer`` that the activations' slopes make; None where it was not measured.
+        by_weights: the part that all else makes, the weights above all; the product of the two is ``per_layer``.
     """
 
     quantity: str
@@ -23,19 +25,25 @@ class Travel:
     ratio: float
     first: SiteSummary
     last: SiteSummary
+    by_activations: float | None = None
+    by_weights: float | None = None
 
     def __str__(self) -> str:
         return f"{self.factor()}; {self.compared('.2g')}"
 
     def factor(self) -> str:
-        """What becomes of the signal per layer."""
-        if 0.99 <= self.per_layer <= 1.01:
-            return "the signal holds over depth"
+        """What becomes of the signal per layer, and what part of it activations and weights have."""
         if self.per_layer == 0:
             return "no signal arrives"
-        if self.per_layer < 1:
-            return f"the signal shrinks {_factor(1 / self.per_layer)} per layer"
-        return f"the signal grows {_factor(self.per_layer)} per layer"
+        if 0.99 <= self.per_layer <= 1.01:
+            said = "the signal holds over depth"
+        elif self.per_layer < 1:
+            said = f"the signal shrinks {_factor(1 / self.per_layer)} per layer"
+        else:
+            said = f"the signal grows {_factor(self.per_layer)} per layer"
+        if self.by_activations is None or self.by_weights is None:
+            return said
+        return f"{said} (times {self.by_activations:.2g} by activations, {self.by_weights:.2g} by weights)"
 
     def compared(self, digits: str) -> str:
         """The first layer's next to the last one's."""
@@ -57,14 +65,22 @@ def travel(summary: Summary) -> Travel | None:
     signal = _ratio(first.signal_norm, last.signal_norm)
     if signal is None:
         return None
+    slopes, weights = (
+        _mean_factor([getattr(row, name) for row in rows[1:]]) for name in ("activation_gain", "weight_gain")
+    )
     weighed = [row for row in rows if row.weight_gradient_norm is not None]
     per_layer = signal ** (1 / (len(rows) - 1))
     # Where the last layer's weights get nothing, its own units are dead: only the signal tells what comes through.
     if len(weighed) < 2 or weighed[-1].weight_gradient_norm == 0:
-        return Travel("backpropagated signal", per_layer, signal, first, last)
+        return Travel("backpropagated signal", per_layer, signal, first, last, slopes, weights)
     first, last = weighed[0], weighed[-1]
     ratio = _ratio(first.weight_gradient_norm, last.weight_gradient_norm)
-    return None if ratio is None else Travel("weight gradient", per_layer, ratio, first, last)
+    return None if ratio is None else Travel("weight gradient", per_layer, ratio, first, last, slopes, weights)
+
+
+def _mean_factor(factors: list[float | None]) -> float | None:
+    known = [factor for factor in factors if factor]
+    return math.exp(sum(map(math.log, known)) / len(known)) if len(known) == len(factors) else None
 
 
 def _ratio(a: float | None, b: float | None) -> float | None:

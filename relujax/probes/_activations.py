@@ -158,14 +158,15 @@ def spread_feeds(region: Region, feeds: Sequence[bool]) -> None:
         output.feeds = output.feeds or fed
     for step in reversed(region.steps):
         fed = step.eqn.primitive.name in _WEIGHING or any(o.feeds for o in step.outputs)
-        if fed or _weighs(step.eqn):
+        if fed or weighs(step.eqn):
             for operand in step.inputs:
                 operand.feeds = True
 
 
-def _weighs(eqn: Any) -> bool:
+def weighs(eqn: Any) -> bool:
+    """Whether a call multiplies by weights anywhere inside."""
     return any(
-        inner.primitive.name in _WEIGHING or _weighs(inner)
+        inner.primitive.name in _WEIGHING or weighs(inner)
         for jaxpr in jx.inner_jaxprs(eqn)
         for inner in jx.open_jaxpr(jaxpr).eqns
     )

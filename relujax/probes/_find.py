@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from . import _jaxpr as jx
-from ._activations import CARRIERS, Found, activations, is_activation, is_plain_call, spread_feeds
+from ._activations import CARRIERS, Found, activations, is_activation, is_plain_call, spread_feeds, weighs
 from ._graph import Node, Path, Step, build
 from ._sites import Finding, Match, Opaque, Site
 
@@ -211,7 +211,8 @@ class _Finder:
         elif name not in jx.CHECKPOINTS:
             self._closed(step, f"the probe does not look inside {name}", inside, jaxprs)
             return
-        feeds = [o.feeds for o in step.outputs]
+        # What a loop carries goes, on its next turn, into the weights of its body.
+        feeds = [o.feeds or (name in ("scan", "while") and o.aval.shape != () and weighs(eqn)) for o in step.outputs]
         paths = [(*step.path, i) for i in range(len(bodies))] if name == "cond" else [step.path]
         ends = [self._inside(body, given, feeds, path, inside) for body, path in zip(bodies, paths, strict=True)]
         for output, *results in zip(step.outputs, *ends, strict=True):  # of any branch

@@ -1,5 +1,6 @@
 """The same function with statistics of its activations as extra outputs, forward and backward."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from ._statistics import (
     measure,
     measure_signal,
     repeat,
+    stable_norm,
     with_signal,
 )
 
@@ -172,6 +174,7 @@ def probe_grad(
     unit_axis: Mapping[str, int] | int | None = None,
     mask: Any = None,
     edges: Any = None,
+    gains: bool = False,
 ) -> Callable:
     """Value and gradients of a loss, with forward and backward statistics of every activation.
 
@@ -185,6 +188,9 @@ def probe_grad(
         unit_axis: see there.
         mask: see there; the backward signal is that of all positions.
         edges: see there.
+        gains: also measure what each activation makes of the signal, so that a summary can tell how much of its change
+            comes from the slopes of activations and how much from the weights; keeps what the activation's own rule
+            keeps, such as 1 bit per element.
 
     Returns:
         ``probed(*args) -> ((loss, grads), Stats)``; with ``has_aux``, ``(((loss, aux), grads), Stats)``. The signal at
@@ -210,14 +216,18 @@ def probe_grad(
         traced = _with_overrides(instrument(loss, args, batch), unit_axis)
         # A while loop has no backward pass, and a token in it would ask for one.
         backward = [site for site in traced.finding.sites if site.executions is not None]
-        tokens = {site.path: empty_signal(site) for site in backward}
+        split = {m.site.path for m in traced.finding.matches if gains and m.gate is None}
+        tokens = {site.path: empty_signal(site, site.path in split) for site in backward}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
                 y, stats = _observed(use, edges, mask)
                 if token is None:
                     return y, stats
-                return use.site.out_of_rows(_tap(use.site.in_rows(y), token)), stats
+                pull = None
+                if token.behind is not None:
+                    _, pull = jax.vjp(use.of, jax.lax.stop_gradient(use.x))
+                return _tap(use.site, y, token, pull), stats
 
             out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
@@ -236,10 +246,18 @@ def probe_grad(
     return probed
 
 
-@jax.custom_vjp
-def _tap(x: jax.Array, token: Signal) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _tap(site: Site, y: jax.Array, token: Signal, pull: Callable | None) -> jax.Array:
     """The identity; going back it hands the cotangent on, and its statistics to the token."""
-    return x
+    return y
 
 
-_tap.defvjp(lambda x, token: (x, None), lambda _, g: (g, measure_signal(g)))
+def _measured(site: Site, pull: Callable | None, g: jax.Array) -> tuple[jax.Array, Signal, None]:
+    signal = measure_signal(site.in_rows(g))
+    if pull is not None:
+        [behind] = pull(g)
+        signal = replace(signal, behind=stable_norm(measure_signal(site.in_rows(behind)).norm))
+    return g, signal, None
+
+
+_tap.defvjp(lambda site, y, token, pull: (y, pull), _measured)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from ._forms import Form
 from ._graph import Path
@@ -77,15 +76,6 @@ class Site:
         if isinstance(y, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(new, y.dtype)
         return (y if order == tuple(range(len(shape))) else y.transpose(order)).reshape(new)
-
-    def out_of_rows(self, y: Any) -> Any:
-        """The inverse of :meth:`in_rows`, for an output of one shard."""
-        shape, axis = self.shape, self.unit_axis
-        if len(shape) == 1:
-            return y.reshape(-1)
-        assert axis is not None
-        y = y if axis else y[0]
-        return jnp.moveaxis(y, -1, axis)
 
     @property
     def units(self) -> int:

@@ -36,10 +36,13 @@ class Signal:
         norm: per unit, the L2 norm of ``g`` over everything seen. Norms merge by ``hypot``, and do not underflow where
             squares would: a signal of 1e-25 has no float32 square.
         zeros: per unit, how many entries of ``g`` are exactly 0.
+        behind: L2 norm of what the activation makes of ``g``, the gradient with respect to the site's input, over all
+            units; None where it was not asked for, or the unit is a product of a gate and something else.
     """
 
     norm: Any
     zeros: Any
+    behind: Any = None
 
 
 @jax.tree_util.register_dataclass
@@ -251,20 +254,24 @@ def measure_signal(g: jax.Array) -> Signal:
     return Signal(norm=norm, zeros=parts)
 
 
-def empty_signal(site: Site) -> Signal:
+def empty_signal(site: Site, behind: bool) -> Signal:
     """The token that :func:`measure_signal` fills, with axes for the shards and the scans around the site."""
     shards = (math.prod(size for _, size, _ in site.shards),) if site.shards else ()
     apart = math.prod(size for _, size, role in site.shards if role == "units")
     shape = (*shards, *site.steps, site.units // apart)
     wide = widen(jnp.zeros((), site.dtype)).dtype
-    return Signal(norm=jnp.zeros(shape, wide), zeros=(jnp.zeros(shape, jnp.float32),) * 2)
+    return Signal(
+        norm=jnp.zeros(shape, wide),
+        zeros=(jnp.zeros(shape, jnp.float32),) * 2,
+        behind=jnp.zeros(shape[:-1], wide) if behind else None,
+    )
 
 
 def with_signal(stats: SiteStats, measured: Signal) -> SiteStats:
     """Forward statistics with the backward ones that :func:`measure_signal` made."""
     high, low = (part.astype(jnp.int32) for part in measured.zeros)
     zeros = stats.count[..., None] - (high * _PART + low)
-    return replace(stats, signal=Signal(norm=measured.norm, zeros=zeros))
+    return replace(stats, signal=replace(measured, zeros=zeros))
 
 
 def repeat(first: SiteStats, second: SiteStats) -> SiteStats:
@@ -299,8 +306,14 @@ def join(site: Site, stacked: Any) -> Any:
 
     if isinstance(stacked, Signal):
         # Without types that vary, JAX gives each copy of a value an equal share of its gradient.
+        behind = stacked.behind
+        if behind is not None:
+            behind = jnp.sum(behind.reshape(*sizes, *behind.shape[1:]), axis=copies, keepdims=True)
+            behind = stable_norm(behind, tuple(range(len(sizes))))
         return Signal(
-            norm=by_unit(stacked.norm, stable_norm, jnp.sum), zeros=tuple(by_unit(z, jnp.sum) for z in stacked.zeros)
+            norm=by_unit(stacked.norm, stable_norm, jnp.sum),
+            zeros=tuple(by_unit(z, jnp.sum) for z in stacked.zeros),
+            behind=behind,
         )
     joined = {name: by_unit(getattr(stacked, name), jnp.sum) for name in _PER_UNIT}
     outputs = None if stacked.outputs is None else once(stacked.outputs, together + apart)
@@ -382,8 +395,13 @@ def _combined(
     outputs = None if a.outputs is None or b.outputs is None else add(of(a.outputs), of(b.outputs))
     signal = None
     if a.signal is not None and b.signal is not None:
+        behind = None
+        if a.signal.behind is not None and b.signal.behind is not None:
+            behind = np.hypot(of(a.signal.behind), of(b.signal.behind))
         signal = Signal(
-            norm=np.hypot(of(a.signal.norm), of(b.signal.norm)), zeros=add(of(a.signal.zeros), of(b.signal.zeros))
+            norm=np.hypot(of(a.signal.norm), of(b.signal.norm)),
+            zeros=add(of(a.signal.zeros), of(b.signal.zeros)),
+            behind=behind,
         )
     return SiteStats(**merged, outputs=outputs, signal=signal, site=a.site)
 

@@ -43,7 +43,8 @@ def save(stats: Stats, path: str | os.PathLike, **progress: int | float | str) -
             if (value := getattr(one, field)) is not None:
                 arrays[f"{i}/{field}"] = to_host(value)
         if one.signal is not None:
-            arrays |= {f"{i}/signal/{f.name}": to_host(getattr(one.signal, f.name)) for f in fields(Signal)}
+            signal = {f.name: getattr(one.signal, f.name) for f in fields(Signal)}
+            arrays |= {f"{i}/signal/{name}": to_host(value) for name, value in signal.items() if value is not None}
     header = {
         "version": _VERSION,
         "sites": sites,
@@ -89,7 +90,7 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
     for i, site in enumerate(header["sites"]):
         signal = None
         if f"{i}/signal/norm" in arrays:
-            signal = Signal(**{f.name: arrays[f"{i}/signal/{f.name}"] for f in fields(Signal)})
+            signal = Signal(**{f.name: arrays.get(f"{i}/signal/{f.name}") for f in fields(Signal)})
         values = {field: arrays.get(f"{i}/{field}") for field in _ARRAYS}
         by_site[site["name"]] = SiteStats(
             **values, signal=signal, site=Site(**{k: _frozen(v) for k, v in site.items()})

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._precision import widen
 from ..health import SiteSummary, Summary, alarms, summarize
-from ..probes import Stats, merge, parameter_names, probe, probe_grad, stable_norm, to_host
+from ..probes import Signal, Stats, merge, parameter_names, probe, probe_grad, stable_norm, to_host
 from ..spectra import layer_spectra, numerical_rank
 from ._batches import as_batches
 from ._diagnosis import Diagnosis
@@ -159,7 +159,7 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
         return jnp.mean(values), (jnp.mean(widen(values)), outputs)
 
     # Differentiated is the mean, as in training: the gradient of a sum could overflow in half precision.
-    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x))
+    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), gains=True)
     ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
     hit = jnp.argmax(outputs, axis=-1).astype(y.dtype) == y if loss is cross_entropy else jnp.zeros(1, bool)
     return _Found(
@@ -173,13 +173,13 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
 
 def _scaled(stats: Stats, examples: int) -> Stats:
     """Signals of the mean loss as those of each example's own loss."""
-    return Stats(
-        {
-            name: replace(s, signal=replace(s.signal, norm=s.signal.norm * examples)) if s.signal else s
-            for name, s in stats.by_site.items()
-        },
-        stats.opaque,
-    )
+
+    def scaled(signal: Signal) -> Signal:
+        behind = None if signal.behind is None else signal.behind * examples
+        return replace(signal, norm=signal.norm * examples, behind=behind)
+
+    by_site = {n: replace(s, signal=scaled(s.signal)) if s.signal else s for n, s in stats.by_site.items()}
+    return Stats(by_site, stats.opaque)
 
 
 def _with_sites_of(found: Stats, stats: Stats) -> Stats:

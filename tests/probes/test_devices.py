@@ -51,7 +51,7 @@ for check in (True, False):
     }
 
 edges = np.linspace(-2, 2, 5)
-(want_value, want_grad), want = jax.jit(rx.probe_grad(loss, edges=edges))(params, x)
+(want_value, want_grad), want = jax.jit(rx.probe_grad(loss, edges=edges, gains=True))(params, x)
 faults = {name: [] for name in [*CASES, "auto"]}
 
 
@@ -79,16 +79,18 @@ def compare(name, got):
             faults[name].append(f"{site} zeros {a.signal.zeros} for {b.signal.zeros}")
         if not np.allclose(a.signal.norm, b.signal.norm, rtol=1e-4):
             faults[name].append(f"{site} signal {a.signal.norm} for {b.signal.norm}")
+        if not np.allclose(a.signal.behind, b.signal.behind, rtol=1e-4):
+            faults[name].append(f"{site} signal behind {a.signal.behind} for {b.signal.behind}")
 
 
 for name, fun in CASES.items():
     try:
-        compare(name, jax.jit(rx.probe_grad(fun, edges=edges))(params, x))
+        compare(name, jax.jit(rx.probe_grad(fun, edges=edges, gains=True))(params, x))
     except Exception as error:
         faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
 sharded = jax.device_put(x, NamedSharding(mesh, P("data")))
 placed = {"up": jax.device_put(params["up"], NamedSharding(mesh, P(None, "model"))), "down": params["down"]}
-compare("auto", jax.jit(rx.probe_grad(loss, edges=edges))(placed, sharded))
+compare("auto", jax.jit(rx.probe_grad(loss, edges=edges, gains=True))(placed, sharded))
 print(json.dumps(faults))
 """
 

@@ -473,3 +473,29 @@ def test_a_function_that_cannot_be_traced():
         TypeError, match=r"got fun, which JAX cannot trace \(.*expected a function that jax.jit accepts"
     ):
         rx.sites(fun, X)
+
+
+@pytest.mark.parametrize("loop", ["scan", "while"])
+def test_a_loop_over_layers_is_none_of_the_loss_though_its_result_is_only_summed(loop):
+    def layer(x, w):
+        return jnp.maximum(x @ w, 0), None
+
+    def fun(params, x):
+        if loop == "scan":
+            return jax.lax.scan(layer, x, params["w"])[0].sum()
+        return jax.lax.fori_loop(0, x.shape[0], lambda i, x: layer(x, params["w"][i])[0], x).sum()
+
+    w, x = jax.ShapeDtypeStruct((3, 4, 4), "float32"), jax.ShapeDtypeStruct((8, 4), "float32")
+    assert [site.kind for site in rx.sites(fun, {"w": w}, x)] == ["relu"]
+
+
+def test_a_hinge_loss_summed_over_parts_of_a_batch_is_no_site():
+    def fun(params, x):
+        def part(total, x):
+            return total + jnp.maximum(1 - x @ params["w"], 0).sum(), None
+
+        return jax.lax.scan(part, jnp.float32(0), x)[0]
+
+    assert (
+        rx.sites(fun, {"w": jax.ShapeDtypeStruct((4, 4), "float32")}, jax.ShapeDtypeStruct((8, 2, 4), "float32")) == ()
+    )
