@@ -14,6 +14,8 @@ import relujax as rx
 from relujax import study
 from relujax.study import INITIALIZERS, OPTIMIZERS, Settings, Stack
 
+pytestmark = pytest.mark.own_precision
+
 
 @pytest.fixture(autouse=True)
 def lax_promotion():

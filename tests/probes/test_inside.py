@@ -7,6 +7,8 @@ import pytest
 
 import relujax as rx
 
+pytestmark = pytest.mark.own_precision
+
 RNG = np.random.default_rng(5)
 W = (RNG.standard_normal((3, 3)) * 0.9).astype(np.float32)
 X = RNG.standard_normal((4, 3)).astype(np.float32)

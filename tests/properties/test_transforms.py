@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from float_grids import HYPERPARAMETERS, ROWS, by_hyperparameter, by_row, by_row64
 
+pytestmark = pytest.mark.own_precision
+
 # No member has a dot: the policies that save some are one with saving nothing. tests/gradients/test_rectifier.py has
 # them too, for each kind of residual.
 POLICIES = ("everything_saveable", "nothing_saveable")
@@ -72,7 +74,6 @@ def test_vmap_over_a_hyperparameter(row, name):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.own_precision
 def test_linearize_and_hessian():
     def of(row, x, step):
         if not row.forward_mode:

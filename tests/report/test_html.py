@@ -17,6 +17,8 @@ import relujax as rx
 from relujax.report import as_run
 from relujax.report._html import page, verdict
 
+pytestmark = pytest.mark.own_precision
+
 CHARTS = ["signal", "weights", "singular-values", "units", "per-example", "training", "initialisers"]
 
 
