@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import importlib.util
+import itertools
 import os
 import sys
 import tempfile
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("model", nargs="?", metavar="package.module:factory", help="makes the model when called")
     own.add_argument("--data", type=Path, help=".npz with x, and y for a loss")
     own.add_argument("--loss", choices=("cross_entropy", "mse"), help="what to differentiate; nothing by default")
+    own.add_argument("--resume", type=Path, metavar="FILE", help="keeps the sums, for a run that goes on if killed")
     stack = diagnose.add_argument_group("the stacks trained where no model is given")
     add = stack.add_argument
     add(
@@ -118,9 +120,11 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     from .report import page, show, to_json
 
-    if args.json and args.json.resolve() == args.out.resolve():
-        raise BadInput(f"got {args.out} for both --out and --json: expected two files")
-    for path in (args.out, *([args.json] if args.json else [])):
+    files = {name: path.resolve() for name in ("out", "json", "resume") if (path := getattr(args, name))}
+    for one, other in itertools.combinations(files, 2):
+        if files[one] == files[other]:
+            raise BadInput(f"got {getattr(args, one)} for both --{one} and --{other}: expected two files")
+    for path in filter(None, (args.out, args.json, args.resume)):
         _check_writable(path)
     console = Console()
     runs = _own_model(args, console) if args.model else _stacks(args, console)
@@ -141,7 +145,7 @@ def _need_report_extra() -> None:
 def _stacks(args: argparse.Namespace, console: Any) -> list:
     from . import study
 
-    for option in ("data", "loss"):
+    for option in ("data", "loss", "resume"):
         if getattr(args, option) is not None:
             raise BadInput(f"got --{option} without a model: expected package.module:factory before it")
     options = {name: value for name in _STACK_OPTIONS if (value := getattr(args, name)) is not None}
@@ -179,7 +183,8 @@ def _own_model(args: argparse.Namespace, console: Any) -> list:
         def report(seen: int) -> None:
             advance("measuring", seen / examples)
 
-        return [as_run(diagnose(model, data, loss=args.loss, title=args.model, progress=report))]
+        found = diagnose(model, data, loss=args.loss, title=args.model, progress=report, resume=args.resume)
+        return [as_run(found)]
 
 
 def _load_model(where: str) -> Any:

@@ -250,6 +250,8 @@ BAD = {
     "seed": ("--seed -1", r"seed.*-1|-1.*seed"),
     "unknown option": ("--depht", r"unrecognized arguments: --depht; see relujax"),
     "loss without a model": ("--loss mse", r"got --loss without a model: expected package.module:factory before it"),
+    "resume without a model": ("--resume run.npz", r"got --resume without a model"),
+    "resume from something else": (f"{OWN} --data good.npz --resume good.npz", r"good.npz, which holds no statistics"),
     "data without a model": ("--data good.npz", r"got --data without a model"),
     "unknown loss": (f"{OWN} --data good.npz --loss hinge", r"invalid choice: 'hinge'"),
     "model without data": (OWN, r"got a model but no data: expected --data batch.npz"),

@@ -17,14 +17,15 @@ _VERSION = 1
 _ARRAYS = tuple(f.name for f in fields(SiteStats) if f.name not in ("signal", "site"))
 
 
-def save(stats: Stats, path: str | os.PathLike, **progress: int | float | str) -> None:
+def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     """Write statistics to a file, whole or not at all.
 
     Args:
         stats: of :func:`relujax.probe`, :func:`relujax.probe_grad` or :func:`relujax.merge`.
         path: the file, an archive of arrays as :func:`numpy.savez` writes it; one that is there is replaced at once, so
             that a run that is killed meanwhile leaves the old one.
-        **progress: what :func:`load` gives back beside them, such as how many batches they are of.
+        **progress: what :func:`load` gives back beside them: numbers and strings, such as how many batches they are
+            of, and NumPy arrays.
 
     >>> import jax.numpy as jnp, relujax as rx
     >>> file = Path(tempfile.mkdtemp()) / "stats.npz"
@@ -34,7 +35,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: int | float | str) -
     >>> again["relu"].active.tolist(), progress
     ([0, 1], {'batches': 1})
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays = {f"progress/{name}": value for name, value in progress.items() if isinstance(value, np.ndarray)}
     sites = []
     for i, name in enumerate(stats):
         one = stats[name]
@@ -49,7 +50,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: int | float | str) -
         "version": _VERSION,
         "sites": sites,
         "opaque": [asdict(part) for part in stats.opaque],
-        "progress": progress,
+        "progress": {name: value for name, value in progress.items() if not isinstance(value, np.ndarray)},
     }
     path = Path(path)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
@@ -96,7 +97,8 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
             **values, signal=signal, site=Site(**{k: _frozen(v) for k, v in site.items()})
         )
     opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
-    return Stats(by_site, opaque), header["progress"]
+    beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
+    return Stats(by_site, opaque), header["progress"] | beside
 
 
 def _frozen(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 import functools
 import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,14 +13,14 @@ import numpy as np
 
 from .._precision import widen
 from ..health import SiteSummary, Summary, alarms, summarize
-from ..probes import Signal, Stats, merge, parameter_names, probe, probe_grad, stable_norm, to_host
+from ..probes import Signal, Stats, parameter_names, probe, probe_grad, stable_norm
 from ..spectra import layer_spectra, numerical_rank
 from ._batches import as_batches
 from ._diagnosis import Diagnosis
 from ._losses import Loss, check_targets, cross_entropy, resolve
 from ._models import Model, output_shape, read_model
-
-Progress = Callable[[int], None]
+from ._progress import Progress, showing
+from ._sums import Kept, Sums, fingerprint
 
 #: A Jacobian of more numbers than this, per example and over all sites, is not built.
 JACOBIAN_LIMIT = 20_000_000
@@ -34,7 +35,8 @@ def diagnose(
     batch_size: int = 256,
     spectrum_examples: int = 8,
     title: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool = False,
+    resume: str | os.PathLike | None = None,
 ) -> Diagnosis:
     """Measure how signals and gradients travel through a model, over all the data.
 
@@ -50,7 +52,11 @@ def diagnose(
         batch_size: examples per batch where the data come as arrays.
         spectrum_examples: over how many examples of the first batch the singular values are taken; 0 for none.
         title: a name for the report.
-        progress: called with the number of examples done so far.
+        progress: True for a bar in the terminal or the notebook (needs the ``report`` extra), or a function that is
+            called with the number of examples done so far.
+        resume: a file that keeps the sums, written every few seconds and at the end, whole or not at all. Where it is
+            there already, the batches that are in it are read from ``batches`` but not measured again: a run that was
+            killed ends with the numbers of one that was not.
 
     Returns:
         A :class:`Diagnosis`: ``.summary``, ``.alarms``, ``.to_html()``, ``.to_json()``, ``.figure()``; it shows itself
@@ -58,7 +64,8 @@ def diagnose(
 
     Raises:
         TypeError: for a model or batches of a type that is not known.
-        ValueError: for bad data, a model that cannot be called on them, or one in which no activation is found.
+        ValueError: for bad data, a model that cannot be called on them, or one in which no activation is found; for
+            a file to resume from that was kept for something else.
 
     Cost: forward and backward once per batch with a few reductions per site; for the singular values one forward-mode
     pass per input element and example.
@@ -70,19 +77,24 @@ def diagnose(
     (0.5, 1.0)
     """
     read, loss = read_model(model, params), resolve(loss)
-    total, first, seen = None, None, 0
-    for x, y in as_batches(batches, batch_size):
-        _check_batch(read, loss, x, y, first)
-        found = _forward(read.apply, read.params, read.rest, x) if loss is None else _both(read, loss, x, y)
-        if not len(found.stats):
-            raise ValueError(_nothing_found(found.stats))
-        total = jax.device_get(found) if total is None else total.add(found)
-        first = x[:64] if first is None else first
-        seen += len(x)
-        if progress is not None:
-            progress(seen)
+    kept, first = Kept(resume), None
+    with showing(progress) as show:
+        for number, (x, y) in enumerate(as_batches(batches, batch_size)):
+            _check_batch(read, loss, x, y, first)
+            if first is None:
+                first = x[:64]
+                kept.check(fingerprint(read, loss, x, y) if resume else 0, read.params)
+            if number < kept.batches:
+                continue
+            found = _forward(read.apply, read.params, read.rest, x) if loss is None else _both(read, loss, x, y)
+            if not len(found.stats):
+                raise ValueError(_nothing_found(found.stats))
+            kept.add(found, len(x))
+            show(kept.seen)
+    total, seen = kept.total, kept.seen
     if total is None or first is None:
         raise ValueError("got no batch: expected at least one")
+    kept.write()
     summary = summarize(total.stats)
     notes = list(dict.fromkeys(_opaque_note(part) for part in total.stats.opaque))
     if loss is None:
@@ -103,26 +115,6 @@ def diagnose(
     )
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _Found:
-    """What one batch, or many, gave: sums."""
-
-    stats: Stats
-    loss: Any = 0.0
-    hits: Any = 0
-    labels: Any = 0
-    gradient: Any = None
-
-    def add(self, other: "_Found") -> "_Found":
-        """The sum, on the host in 64 bits."""
-        plus = functools.partial(jax.tree.map, lambda a, b: to_host(a) + to_host(b))
-        sums = {
-            name: plus(getattr(self, name), getattr(other, name)) for name in ("loss", "hits", "labels", "gradient")
-        }
-        return _Found(merge(self.stats, _with_sites_of(other.stats, self.stats)), **sums)
-
-
 def _title(model: Any) -> str:
     model = model[0] if isinstance(model, tuple) else model
     return getattr(model, "__name__", type(model).__name__)
@@ -137,16 +129,16 @@ def _check_batch(model: Model, loss: Loss | None, x: Any, y: Any, first: Any) ->
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _forward(apply: Callable, params: Any, rest: Any, x: Any) -> _Found:
-    return _Found(probe(apply, batch=len(x))(params, rest, x)[1])
+def _forward(apply: Callable, params: Any, rest: Any, x: Any) -> Sums:
+    return Sums(probe(apply, batch=len(x))(params, rest, x)[1])
 
 
-def _both(model: Model, loss: Loss, x: Any, y: Any) -> _Found:
+def _both(model: Model, loss: Loss, x: Any, y: Any) -> Sums:
     return _forward_backward(model.apply, loss, model.params, model.rest, x, y)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: Any, y: Any) -> _Found:
+def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: Any, y: Any) -> Sums:
     """Sums over the batch, so that an example's share does not depend on the batch's size."""
 
     def head(outputs: Any) -> tuple[jax.Array, Any]:
@@ -162,7 +154,7 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
     probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), gains=True)
     ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
     hit = jnp.argmax(outputs, axis=-1).astype(y.dtype) == y if loss is cross_entropy else jnp.zeros(1, bool)
-    return _Found(
+    return Sums(
         stats=_scaled(stats, len(x)),
         loss=mean * len(x),
         hits=jnp.sum(hit),
@@ -179,11 +171,6 @@ def _scaled(stats: Stats, examples: int) -> Stats:
         return replace(signal, norm=signal.norm * examples, behind=behind)
 
     by_site = {n: replace(s, signal=scaled(s.signal)) if s.signal else s for n, s in stats.by_site.items()}
-    return Stats(by_site, stats.opaque)
-
-
-def _with_sites_of(found: Stats, stats: Stats) -> Stats:
-    by_site = {n: replace(s, site=stats[n].site) if n in stats else s for n, s in found.by_site.items()}
     return Stats(by_site, stats.opaque)
 
 
