@@ -28,6 +28,7 @@ from .probes import (
     probe_grad as probe_grad,
     sites as sites,
     swap as swap,
+    watch as watch,
 )
 from .report import Diagnosis as Diagnosis, diagnose as diagnose
 from .spectra import layer_spectra as layer_spectra, spectrum as spectrum

@@ -1,4 +1,4 @@
-"""Flax NNX modules of the family, made from the registry; importing this needs the ``flax`` extra.
+"""Flax NNX modules of the family, made from the registry, and the probe for NNX; needs the ``flax`` extra.
 
 Each takes the hyperparameters of its function, with the same names and defaults. Those that the registry calls learnt
 become parameters: one shared number, or with ``channels=`` one per channel of the last axis. Those that draw take
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from . import gradients
+from ._nnx_training import probe_grad as probe_grad, watch as watch
 from .functions import ACTIVATIONS, Activation
 
 

@@ -20,6 +20,7 @@ LAYERS = {
     "probes": 3,
     "theory": 3,
     "torch": 3,
+    "_nnx_training": 4,
     "spectra": 4,
     "health": 4,
     "report": 5,
@@ -34,6 +35,7 @@ PUBLIC = ["relujax", *(f"relujax.{name}" for name in LAYERS if not name.startswi
 OPTIONAL = {"flax", "optax", "matplotlib", "plotly", "rich", "sklearn", "orbax", "chex", "torch"}
 #: What each part may import beside jax, numpy, scipy and the standard library.
 EXTRAS = {
+    "_nnx_training": {"flax"},
     "nnx": {"flax"},
     "linen": {"flax"},
     "study": {"flax", "optax", "sklearn"},

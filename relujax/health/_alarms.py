@@ -1,5 +1,6 @@
 """What is wrong, where, how one knows, and what usually helps: rules with published thresholds."""
 
+from dataclasses import replace
 from typing import Any
 
 from . import _gradient_rules as gradient, _unit_rules as unit
@@ -50,6 +51,8 @@ def alarms(summary: Summary, *, params: Any = None, updates: Any = None) -> Alar
     >>> found.skipped[0]
     Skipped(rule='non-finite gradient', reason='no loss was given')
     """
+    # Of a site at which no example was seen, as between the steps that relujax.watch measures, there is nothing to say.
+    summary = replace(summary, rows=tuple(row for row in summary if row.examples))
     said = [finding for rule in _RULES for finding in rule(summary)]
     said += update_ratio(summary, params, updates)
     return Alarms(

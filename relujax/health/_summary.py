@@ -112,6 +112,13 @@ class SiteSummary:
     step: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
 
+    def measured(self) -> dict[str, float | None]:
+        """What one watches over training, one number each; None where it was not measured."""
+        shares = {f"{name}_fraction": getattr(self, name) / self.units for name in ("dead", "dormant", "silent")}
+        numbers = ("mean", "std", "largest", "nonfinite", "signal_norm", "signal_zero_fraction", "activation_gain")
+        rest = (*numbers, "weight_gain", "weight_gradient_norm", "saturated_fraction")
+        return {"active_fraction": self.active_fraction, **shares, **{name: getattr(self, name) for name in rest}}
+
     @property
     def site(self) -> str:
         """The name of its site in the statistics."""
@@ -157,6 +164,20 @@ class Summary(Sequence[SiteSummary]):
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON."""
         return {"sites": [asdict(row) for row in self.rows], "opaque": [asdict(part) for part in self.opaque]}
+
+    def scalars(self) -> dict[str, float]:
+        """Flat names and numbers for a logger: ``{"hidden/relu/active_fraction": 0.5, ...}``.
+
+        Counts of units are shares of the layer here. What was not measured is left out; so are sites of which no
+        example was seen.
+        """
+        return {
+            f"{row.name}/{name}": float(value)
+            for row in self.rows
+            if row.examples
+            for name, value in row.measured().items()
+            if value is not None
+        }
 
     def __str__(self) -> str:
         names = [_shortened(row.name) for row in self.rows]

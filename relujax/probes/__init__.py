@@ -15,3 +15,4 @@ from ._statistics import (
 )
 from ._storage import load as load, save as save
 from ._swap import lean as lean, swap as swap
+from ._watch import watch as watch
