@@ -56,7 +56,9 @@ def trained(gradients, steps=3):
         optimizer.update(model, grads)
         return value, *stats
 
-    return [step(model, optimizer, jnp.int32(i)) for i in range(steps)], nnx.state(model, (nnx.Param, nnx.BatchStat, nnx.RngCount))
+    return [step(model, optimizer, jnp.int32(i)) for i in range(steps)], nnx.state(
+        model, (nnx.Param, nnx.BatchStat, nnx.RngCount)
+    )
 
 
 def flat(found):

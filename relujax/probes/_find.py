@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -175,10 +175,12 @@ class _Finder:
         """Look inside a call; what cannot be looked into is noted."""
         eqn, name = step.eqn, step.eqn.primitive.name
         jaxprs = list(jx.inner_jaxprs(eqn))
+        if any(word in name for word in _UNREADABLE):
+            kinds = tuple(kind for jaxpr in jaxprs for kind in _inside_closed(jaxpr)[0])
+            why = f"{name} runs code that is not JAX's"
+            self.opaque.append(Opaque(name, kinds, why, step.source or place.source))
+            return
         if not jaxprs:
-            if any(word in name for word in _UNREADABLE):
-                why = f"{name} has no jaxpr to look into"
-                self.opaque.append(Opaque(name, (), why, step.source or place.source))
             return
         inside = replace(
             place,
@@ -238,19 +240,21 @@ class _Finder:
         return self.region(jaxpr, inputs, feeds, path, place)
 
     def _closed(self, step: Step, reason: str, place: _Place, jaxprs: Iterable[Any]) -> None:
-        kinds = tuple(kind for jaxpr in jaxprs for kind in _kinds_inside(jaxpr))
-        if kinds:
+        found = [_inside_closed(jaxpr) for jaxpr in jaxprs]
+        if kinds := tuple(kind for kinds, _ in found for kind in kinds):
             self.opaque.append(Opaque(step.eqn.primitive.name, kinds, reason, place.source))
+        self.opaque += [replace(part, source=part.source or place.source) for _, parts in found for part in parts]
 
 
-def _kinds_inside(jaxpr: Any) -> Iterator[str]:
+def _inside_closed(jaxpr: Any) -> tuple[tuple[str, ...], list[Opaque]]:
+    """The kinds of what a closed call has inside, and the code in it that cannot be read at all."""
     finder = _Finder(None)
     inner = jx.open_jaxpr(jaxpr)
     inputs = [Node(order=i, aval=var.aval, data=True, origins=frozenset({_DATA})) for i, var in enumerate(inner.invars)]
     finder.region(jaxpr, inputs, [True] * len(inner.outvars), (), _Place())
-    yield from (match.site.kind for match in finder.matches)
-    for part in finder.opaque:
-        yield from part.kinds
+    kinds = [match.site.kind for match in finder.matches]
+    kinds += [kind for part in finder.opaque for kind in part.kinds]
+    return tuple(kinds), [part for part in finder.opaque if not part.kinds]
 
 
 def _mixed(carried: Sequence[Node], operands: Sequence[Node]) -> list[Node]:

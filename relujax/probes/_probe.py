@@ -61,15 +61,21 @@ def _mask_of(site: Site, mask: Any, y: jax.Array) -> jax.Array | None:
         mask = mask.get(site.name)
     if mask is None:
         return None
-    shape = site.in_rows(jax.ShapeDtypeStruct(y.shape, y.dtype)).shape[:-1]
+    shape = site.rows[:-1]
     mask = jnp.asarray(mask, bool)
     try:
-        return jnp.broadcast_to(mask.reshape(*mask.shape, *(1,) * (len(shape) - mask.ndim)), shape)
+        mask = jnp.broadcast_to(mask.reshape(*mask.shape, *(1,) * (len(shape) - mask.ndim)), shape)
     except ValueError as error:
         raise ValueError(
             f"got a mask of shape {mask.shape} for {site.name}: expected one of the positions {shape}, or of the first "
             "of their axes"
         ) from error
+    here = site.in_rows(jax.ShapeDtypeStruct(y.shape, y.dtype)).shape
+    for role in ("examples", "positions"):
+        if names := site.over(role):  # in shard_map: the part of this device
+            axis = site.divided(role, len(site.shape))
+            mask = jax.lax.dynamic_slice_in_dim(mask, jax.lax.axis_index(names) * here[axis], here[axis], axis)
+    return mask
 
 
 def probe(

@@ -88,6 +88,16 @@ for name, fun in CASES.items():
         compare(name, jax.jit(rx.probe_grad(fun, edges=edges, gains=True))(params, x))
     except Exception as error:
         faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
+mask = rng.random((8, 6)) < 0.7
+want_masked = jax.jit(rx.probe(loss, mask=mask))(params, x)[1]
+for name, fun in CASES.items():
+    if name.endswith("True"):
+        got = jax.jit(rx.probe(fun, mask=mask))(params, x)[1]
+        for site in want_masked:
+            for field in ("examples", "count", "active", "passing", "histogram"):
+                a, b = getattr(got[site], field), getattr(want_masked[site], field)
+                if not np.array_equal(a, b):
+                    faults[name].append(f"masked {site} {field} {a} for {b}")
 sharded = jax.device_put(x, NamedSharding(mesh, P("data")))
 placed = {"up": jax.device_put(params["up"], NamedSharding(mesh, P(None, "model"))), "down": params["down"]}
 compare("auto", jax.jit(rx.probe_grad(loss, edges=edges, gains=True))(placed, sharded))

@@ -6,8 +6,10 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
+from jax.experimental import pallas as pl
 
 import relujax as rx
 
@@ -278,13 +280,13 @@ def test_the_test_of_a_while_loop_is_reported():
     assert [(part.kinds, "test of a while loop" in part.reason) for part in opaque(fun, X)] == [(("tanh",), True)]
 
 
-def test_a_callback_is_reported_as_having_nothing_to_look_into():
+def test_a_callback_is_reported_as_code_that_is_not_jax_s():
     def fun(x):
         return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
     [closed] = opaque(fun, X)
     assert closed.kinds == ()
-    assert "no jaxpr to look into" in closed.reason
+    assert closed.reason == "pure_callback runs code that is not JAX's"
 
 
 def test_loops_without_an_activation_are_not_worth_a_word():
@@ -473,6 +475,50 @@ def test_a_function_that_cannot_be_traced():
         TypeError, match=r"got fun, which JAX cannot trace \(.*expected a function that jax.jit accepts"
     ):
         rx.sites(fun, X)
+
+
+def kernel(x):
+    """ReLU in Pallas, interpreted."""
+
+    def body(x_ref, y_ref):
+        y_ref[...] = jnp.maximum(x_ref[...], 0)
+
+    return pl.pallas_call(body, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype), interpret=True)(x)
+
+
+@jax.custom_vjp
+def differentiable_kernel(x):
+    return kernel(x)
+
+
+differentiable_kernel.defvjp(lambda x: (kernel(x), x), lambda x, g: (jnp.where(x > 0, g, 0),))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.checkpoint, jax.jit], ids=["plain", "checkpoint", "jit"])
+@pytest.mark.parametrize("act", [kernel, differentiable_kernel])
+def test_a_pallas_kernel_runs_as_it_is_and_is_listed(act, wrap):
+    def model(w, x):
+        return jax.nn.tanh(wrap(act)(x @ w["a"]) @ w["b"])
+
+    w = {"a": np.eye(4, dtype=np.float32), "b": np.eye(4, dtype=np.float32)}
+    x = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    out, stats = jax.jit(rx.probe(model))(w, x)
+    np.testing.assert_allclose(out, np.tanh(np.maximum(x, 0)), rtol=1e-6)
+    [part] = stats.opaque
+    assert (part.primitive, part.kinds, part.reason) == ("pallas_call", (), "pallas_call runs code that is not JAX's")
+    assert "test_sites.py:" in part.source
+    assert list(stats) == ["b/tanh"]
+
+
+def test_a_gradient_goes_through_a_kernel_that_has_one():
+    def loss(w, x):
+        return jnp.tanh(differentiable_kernel(x @ w["a"]) @ w["b"]).sum()
+
+    w, x = {"a": np.eye(4, dtype=np.float32), "b": np.eye(4, dtype=np.float32)}, np.ones((3, 4), np.float32)
+    (_, grads), stats = jax.jit(rx.probe_grad(loss))(w, x)
+    np.testing.assert_allclose(grads["a"], jax.grad(loss)(w, x)["a"], rtol=1e-6)
+    assert list(stats) == ["b/tanh"]
+    assert [part.primitive for part in stats.opaque] == ["pallas_call"]
 
 
 @pytest.mark.parametrize("loop", ["scan", "while"])
