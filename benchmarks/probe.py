@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn, nnx
 
 import relujax as rx
 
@@ -67,7 +68,7 @@ def _sgd(params: list, grads: list) -> list:
 
 
 def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
-    """A training step with statistics, without, and with a callback per site."""
+    """A training step with statistics, without, with a callback per site, and with Flax's own tools."""
     model, params, x = _network(width)
 
     def plain(params: list) -> Any:
@@ -87,22 +88,14 @@ def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
         value, grads = jax.value_and_grad(functools.partial(mlp, act))(params, x)
         return _sgd(params, grads), value
 
-    def by_perturbation(params: list) -> Any:
-        """What Flax's ``perturb`` does: a zero of full size at every site, and its gradient."""
-        zeros = [jnp.zeros((EXAMPLES, width))] * DEPTH
-
-        def shifted(params: list, zeros: list) -> jax.Array:
-            return mlp(lambda i, h: jax.nn.relu(h) + zeros[i], params, x)
-
-        value, (grads, signals) = jax.value_and_grad(shifted, argnums=(0, 1))(params, zeros)
-        norms = [jnp.sqrt(jnp.sum(g * g, axis=0)) for g in signals]
-        return _sgd(params, grads), value, norms
-
-    steps = {"plain": plain, "relujax": probed, "callback": by_callback, "perturbation": by_perturbation}
+    steps = {"plain": plain, "relujax": probed, "callback": by_callback} | _by_flax(width, x)
     calls = {name: functools.partial(jax.jit(step), params) for name, step in steps.items()}
-    agree(calls["relujax"]()[:2], calls["plain"]()[:2], f"step at width {width}", tolerance=1e-4)
+    for name in calls:
+        agree(calls[name]()[:2], calls["plain"]()[:2], f"step at width {width}, {name}", tolerance=1e-4)
     seconds = interleaved(calls, rounds)
     best = {name: min(times) * 1e3 for name, times in seconds.items()}
+    megabytes = {name: _compiled_megabytes(step, params) for name, step in steps.items()}
+    peers = [name for name in steps if name != "plain"]
     return [
         {
             "measured": f"step at width {width}, {name}, ms",
@@ -111,26 +104,96 @@ def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
             "ratio": ratio(seconds, name, "plain"),
             "limit": STEP[width] if name == "relujax" else None,
         }
-        for name in ("relujax", "callback", "perturbation")
+        for name in peers
+    ] + [
+        _row(f"temporary bytes of a step at width {width}, {name}, MB", megabytes["plain"], megabytes[name], None)
+        for name in peers
     ]
 
 
-def every_sixteenth_row(width: int, rounds: int) -> dict[str, Any]:
-    """Sixteen gradients, one of them by another program that has statistics."""
+def _compiled_megabytes(step: Callable, params: list) -> float:
+    analysis = jax.jit(step).lower(params).compile().memory_analysis()
+    assert analysis is not None, "this backend counts no memory"
+    return analysis.temp_size_in_bytes / 1e6
+
+
+def _by_flax(width: int, x: jax.Array) -> dict[str, Callable]:
+    """The step with Flax's own tools. They need an edited model: none of them sees a call of ``nn.relu``."""
+
+    def numbers(h: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jnp.mean(h > 0), jnp.mean(h)
+
+    class Linen(nn.Module):
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            for i in range(DEPTH):
+                x = nn.relu(nn.Dense(width, use_bias=False, name=f"layer{i}")(x))
+                x = self.perturb(f"signal{i}", x)
+            return jnp.mean(x**2)
+
+    zeros = {f"signal{i}": jnp.zeros((EXAMPLES, width)) for i in range(DEPTH)}
+
+    def by_linen(params: list) -> Any:
+        """``capture_intermediates`` of what the layers return, before the activation, and ``perturb`` behind it."""
+
+        def loss(params: list, zeros: dict) -> tuple[jax.Array, Any]:
+            variables = {"params": {f"layer{i}": {"kernel": w} for i, w in enumerate(params)}, "perturbations": zeros}
+            only_layers = lambda module, method: isinstance(module, nn.Dense)  # noqa: E731
+            value, state = Linen().apply(variables, x, capture_intermediates=only_layers, mutable=["intermediates"])
+            return value, jax.tree.map(numbers, state["intermediates"])
+
+        (value, seen), (grads, signals) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, zeros)
+        norms = jax.tree.map(lambda g: jnp.sqrt(jnp.sum(g * g, axis=0)), signals)
+        return _sgd(params, grads), value, seen, norms
+
+    class NNX(nnx.Module):
+        def __init__(self, params: list):
+            self.weights = nnx.List([nnx.Param(w) for w in params])
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            for w in self.weights:
+                x = jax.nn.relu(x @ w[...])
+                self.sow(nnx.Intermediate, "outputs", x)
+            return jnp.mean(x**2)
+
+    def by_nnx(params: list) -> Any:
+        """``sow`` behind each activation, and ``nnx.capture``; forward only."""
+
+        def loss(params: list) -> tuple[jax.Array, Any]:
+            value, seen = nnx.capture(NNX(params), nnx.Intermediate)(x)
+            return value, jax.tree.map(numbers, nnx.to_pure_dict(seen))
+
+        (value, seen), grads = jax.value_and_grad(loss, has_aux=True)(params)
+        return _sgd(params, grads), value, seen
+
+    return {"Linen capture_intermediates and perturb": by_linen, "nnx.capture": by_nnx}
+
+
+def every_sixteenth_rows(width: int, rounds: int) -> list[dict[str, Any]]:
+    """Sixteen gradients, one of them with statistics: by another program, and by ``lax.cond`` in one."""
     model, params, x = _network(width)
     probe = jax.jit(rx.probe_grad(model))
     plain = jax.jit(jax.value_and_grad(model))
+    watch = jax.jit(rx.watch(model, every=16))
 
-    def sixteen(first: Callable) -> Any:
-        first(params, x)
-        for _ in range(15):
-            out = plain(params, x)
+    def sixteen(step: Callable) -> Any:
+        for number in range(16):
+            out = step(number)(params, x)
         return out
 
-    seconds = interleaved({"plain": lambda: sixteen(plain), "relujax": lambda: sixteen(probe)}, max(3, rounds // 3))
+    ways = {
+        "plain": lambda number: plain,
+        "two programs": lambda number: plain if number else probe,
+        "watch": lambda number: functools.partial(watch, number),
+    }
+    seconds = interleaved({name: functools.partial(sixteen, way) for name, way in ways.items()}, max(3, rounds // 3))
     best = {name: min(times) * 1e3 for name, times in seconds.items()}
-    row = _row(f"16 steps at width {width}, statistics in one, ms", best["plain"], best["relujax"], 1.01)
-    return row | {"ratio": ratio(seconds, "relujax", "plain")}
+    return [
+        _row(f"16 steps at width {width}, statistics in one, {name}, ms", best["plain"], best[name], 1.01)
+        | {"ratio": ratio(seconds, name, "plain")}
+        for name in ways
+        if name != "plain"
+    ]
 
 
 def resnet(params: dict, x: jax.Array) -> jax.Array:
@@ -193,7 +256,7 @@ def main() -> None:
     rows = memory_rows()
     for width in STEP:
         rows += step_rows(width, rounds)
-        rows.append(every_sixteenth_row(width, rounds))
+        rows += every_sixteenth_rows(width, rounds)
     rows += [resnet_row(rounds), tracing_row(rounds)]
     claims = {
         f"{row['measured']}: at most {row['limit']:.3g}x": row["ratio"] <= row["limit"] for row in rows if row["limit"]
