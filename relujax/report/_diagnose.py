@@ -78,14 +78,17 @@ def diagnose(
     """
     read, loss = read_model(model, params), resolve(loss)
     kept, first = Kept(resume), None
+    done = kept.batches
     with showing(progress) as show:
         for number, (x, y) in enumerate(as_batches(batches, batch_size)):
             _check_batch(read, loss, x, y, first)
             if first is None:
                 first = x[:64]
                 kept.check(fingerprint(read, loss, x, y) if resume else 0, read.params)
-            if number < kept.batches:
+            if number < done:
+                kept.skip(len(x))
                 continue
+            kept.check_skipped()
             found = _forward(read.apply, read.params, read.rest, x) if loss is None else _both(read, loss, x, y)
             if not len(found.stats):
                 raise ValueError(_nothing_found(found.stats))
@@ -94,6 +97,7 @@ def diagnose(
     total, seen = kept.total, kept.seen
     if total is None or first is None:
         raise ValueError("got no batch: expected at least one")
+    kept.check_skipped()
     kept.write()
     summary = summarize(total.stats)
     notes = list(dict.fromkeys(_opaque_note(part) for part in total.stats.opaque))
@@ -153,7 +157,9 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
     # Differentiated is the mean, as in training: the gradient of a sum could overflow in half precision.
     probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), gains=True)
     ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
-    hit = jnp.argmax(outputs, axis=-1).astype(y.dtype) == y if loss is cross_entropy else jnp.zeros(1, bool)
+    # Not in the labels' own dtype: class 300 would be 44 in eight bits.
+    counted = loss is cross_entropy
+    hit = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == y.astype(jnp.int32) if counted else jnp.zeros(1, bool)
     return Sums(
         stats=_scaled(stats, len(x)),
         loss=mean * len(x),

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import time
 import zlib
 from dataclasses import dataclass, replace
@@ -12,11 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..probes import Stats, load, merge, save, to_host
+from ..probes import Stats, load, merge, save, sites, to_host
 from ._models import Model
 
 #: Sums are written no more often than this, in seconds.
 SAVE_EVERY = 5.0
+
+_ADDRESS = re.compile("0x[0-9a-f]+")
 
 
 @jax.tree_util.register_dataclass
@@ -54,9 +57,14 @@ def _with_sites_of(found: Stats, stats: Stats) -> Stats:
 
 
 def fingerprint(model: Model, loss: Any, *batch: Any) -> int:
-    """A number that tells a model with its weights, a loss by its name, and a batch from others."""
-    structure = jax.tree.structure((model.params, model.rest))
-    number = zlib.crc32(f"{structure} {getattr(loss, '__qualname__', loss)}".encode())
+    """A number that tells a model with its weights and activations, a loss by its name, and a batch from others.
+
+    The same in another process: addresses of objects do not count.
+    """
+    found = [(site.name, site.kind, site.shape) for site in sites(model.apply, model.params, model.rest, batch[0])]
+    structure = _ADDRESS.sub("", str(jax.tree.structure((model.params, model.rest))))
+    name = loss if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__)
+    number = zlib.crc32(f"{structure} {name} {found}".encode())
     for leaf in jax.tree.leaves((model.params, model.rest, batch)):
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         array = np.ascontiguousarray(jax.random.key_data(leaf) if is_key else leaf)
@@ -76,7 +84,7 @@ class Kept:
     def __init__(self, path: str | os.PathLike | None) -> None:
         self.path = None if path is None else Path(path)
         self.total: Sums | None = None
-        self.batches = self.seen = 0
+        self.batches = self.seen = self.kept = self.skipped = 0
         self.fingerprint: int | None = None
         self.written = time.monotonic()
         if self.path is None:
@@ -97,6 +105,7 @@ class Kept:
                 f"got resume={str(path)!r}, which holds statistics but not those of rx.diagnose ({error} is missing): "
                 "expected a file that it wrote, or the name of one that does not exist"
             ) from error
+        self.kept = self.seen
         self.total = Sums(stats, loss, hits, labels, [progress[f"gradient/{i}"] for i in range(len(progress))])
 
     def check(self, number: int, params: Any) -> None:
@@ -115,6 +124,22 @@ class Kept:
             leaves = self.total.gradient
             gradient = jax.tree.unflatten(jax.tree.structure(params), leaves) if leaves else None
             self.total = replace(self.total, gradient=gradient)
+
+    def skip(self, examples: int) -> None:
+        """Pass over a batch that is in the sums already."""
+        self.skipped += examples
+
+    def check_skipped(self) -> None:
+        """Refuse to go on where the batches that were passed over have not as many examples as those of the file.
+
+        Raises:
+            ValueError: where they have not.
+        """
+        if self.skipped != self.kept:
+            raise ValueError(
+                f"got resume={str(self.path)!r}, which holds {self.kept} examples, and {self.skipped} in as many "
+                "batches of these data: expected the same batches as then, and at most others behind them"
+            )
 
     def add(self, found: Sums, examples: int) -> None:
         """Add a batch."""

@@ -513,3 +513,10 @@ def test_alarms_are_those_of_the_summary(reference):
     assert reference.alarms == rx.alarms(reference.summary)
     rows = tuple(replace(row, dead=row.units) for row in reference.summary)
     assert rx.alarms(rx.Summary(rows))[0].rule == "dead units"
+
+
+def test_accuracy_does_not_count_classes_in_the_labels_dtype():
+    w = np.zeros((5, 400), np.float32)
+    w[:, 300] = 1  # all examples are of class 300, which is 44 in eight bits
+    x, y = np.ones((10, 5), np.float32), np.full(10, 44, np.uint8)
+    assert rx.diagnose(lambda w, x: rx.relu(x @ w), (x, y), params=w, loss="cross_entropy").accuracy == 0

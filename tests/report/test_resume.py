@@ -1,5 +1,6 @@
 """A diagnosis that was killed goes on where it was, and ends with the numbers of one that was not."""
 
+import functools
 import os
 import pathlib
 import subprocess
@@ -79,6 +80,44 @@ def test_a_file_of_something_else_is_refused_and_stays(changed, tmp_path):
     with pytest.raises(ValueError, match=r"run.npz', which was kept for another model.*expected the same ones as then"):
         rx.diagnose(apply, resume=file, **options | OTHERS[changed])
     assert file.read_bytes() == before
+
+
+def test_data_with_more_examples_in_as_many_batches_are_refused(tmp_path):
+    file = tmp_path / "run.npz"
+    rx.diagnose(apply, (X, Y), batch_size=24, resume=file, **OPTIONS)  # batches of 24 and 13
+    more = np.concatenate([X, X]), np.concatenate([Y, Y])  # of 24, 24, 24 and 2
+    with pytest.raises(ValueError, match="holds 37 examples, and 48 in as many batches of these data"):
+        rx.diagnose(apply, more, batch_size=24, resume=file, **OPTIONS)
+
+
+def test_fewer_batches_than_before_are_refused(tmp_path):
+    rx.diagnose(apply, batches(), resume=tmp_path / "run.npz", **OPTIONS)
+    with pytest.raises(ValueError, match="holds 35 examples, and 14 in as many batches of these data"):
+        rx.diagnose(apply, list(batches())[:2], resume=tmp_path / "run.npz", **OPTIONS)
+
+
+def test_another_function_of_the_same_weights_is_refused(tmp_path):
+    rx.diagnose(lambda w, x: rx.relu(x @ w), X, params=np.eye(5, dtype=np.float32), resume=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="kept for another model"):
+        rx.diagnose(lambda w, x: rx.tanh(x @ w), X, params=np.eye(5, dtype=np.float32), resume=tmp_path / "run.npz")
+
+
+def test_a_loss_that_is_an_object_is_the_same_one_in_another_process(tmp_path):
+    def squares(outputs, y, scale):
+        return (scale * (outputs - y) ** 2).mean(axis=-1)
+
+    w, y = np.eye(5, dtype=np.float32), X
+    runs = [
+        rx.diagnose(
+            lambda w, x: rx.relu(x @ w),
+            (X, y),
+            params=w,
+            loss=functools.partial(squares, scale=np.float32(2)),  # another object each time
+            resume=tmp_path / "run.npz",
+        )
+        for _ in range(2)
+    ]
+    assert runs[0].loss == runs[1].loss
 
 
 def test_a_file_of_statistics_alone(tmp_path):
