@@ -57,6 +57,13 @@ def loss(act: Callable, form: str, weights: Any, x: jax.Array) -> jax.Array:
     return jnp.sum(jax.lax.scan(body, x, weights)[0] ** 2)
 
 
+def compiled_bytes(step: Callable, *args: Any) -> int:
+    """What a compiled ``step(*args)`` takes beside its arguments and results."""
+    analysis = jax.jit(step).lower(*args).compile().memory_analysis()
+    assert analysis is not None, "this backend counts no memory"
+    return analysis.temp_size_in_bytes
+
+
 def temporary_bytes(
     step: Callable, form: str, dtype: Any = jnp.float32, layers: int = LAYERS, batch: int = BATCH, width: int = WIDTH
 ) -> float:
@@ -64,9 +71,7 @@ def temporary_bytes(
     one = jax.ShapeDtypeStruct((width, width), dtype)
     stacked = jax.ShapeDtypeStruct((layers, width, width), dtype)
     weights = [one] * layers if form == "unrolled" else stacked
-    analysis = jax.jit(step).lower(weights, jax.ShapeDtypeStruct((batch, width), dtype)).compile().memory_analysis()
-    assert analysis is not None, "this backend counts no memory"
-    return analysis.temp_size_in_bytes / (layers * batch * width)
+    return compiled_bytes(step, weights, jax.ShapeDtypeStruct((batch, width), dtype)) / (layers * batch * width)
 
 
 @functools.cache

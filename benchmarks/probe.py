@@ -22,7 +22,7 @@ import relujax as rx
 
 from ._common import finish
 from ._timing import agree, interleaved, keep_freed_memory, normal, ratio
-from .memory import bytes_per_element, loss, temporary_bytes
+from .memory import bytes_per_element, compiled_bytes, loss, temporary_bytes
 
 DEPTH, EXAMPLES = 8, 256
 STEP = {256: 1.10, 1024: 1.05}
@@ -49,6 +49,12 @@ def memory_rows() -> list[dict[str, Any]]:
 
 def _row(name: str, peer: float, ours: float, limit: float | None) -> dict[str, Any]:
     return {"measured": name, "plain": peer, "relujax": ours, "ratio": ours / peer, "limit": limit}
+
+
+def _timed(name: str, seconds: dict[str, list[float]], ours: str, limit: float | None) -> dict[str, Any]:
+    """Best times in milliseconds; the ratio is that of interleaved pairs."""
+    plain, best = (min(seconds[way]) * 1e3 for way in ("plain", ours))
+    return _row(name, plain, best, limit) | {"ratio": ratio(seconds, ours, "plain")}
 
 
 def mlp(act: Callable, params: list, x: jax.Array) -> jax.Array:
@@ -93,28 +99,13 @@ def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
     for name in calls:
         agree(calls[name]()[:2], calls["plain"]()[:2], f"step at width {width}, {name}", tolerance=1e-4)
     seconds = interleaved(calls, rounds)
-    best = {name: min(times) * 1e3 for name, times in seconds.items()}
-    megabytes = {name: _compiled_megabytes(step, params) for name, step in steps.items()}
+    megabytes = {name: compiled_bytes(step, params) / 1e6 for name, step in steps.items()}
     peers = [name for name in steps if name != "plain"]
-    return [
-        {
-            "measured": f"step at width {width}, {name}, ms",
-            "plain": best["plain"],
-            "relujax": best[name],
-            "ratio": ratio(seconds, name, "plain"),
-            "limit": STEP[width] if name == "relujax" else None,
-        }
-        for name in peers
-    ] + [
+    limits = {"relujax": STEP[width]}
+    return [_timed(f"step at width {width}, {name}, ms", seconds, name, limits.get(name)) for name in peers] + [
         _row(f"temporary bytes of a step at width {width}, {name}, MB", megabytes["plain"], megabytes[name], None)
         for name in peers
     ]
-
-
-def _compiled_megabytes(step: Callable, params: list) -> float:
-    analysis = jax.jit(step).lower(params).compile().memory_analysis()
-    assert analysis is not None, "this backend counts no memory"
-    return analysis.temp_size_in_bytes / 1e6
 
 
 def _by_flax(width: int, x: jax.Array) -> dict[str, Callable]:
@@ -138,8 +129,12 @@ def _by_flax(width: int, x: jax.Array) -> dict[str, Callable]:
 
         def loss(params: list, zeros: dict) -> tuple[jax.Array, Any]:
             variables = {"params": {f"layer{i}": {"kernel": w} for i, w in enumerate(params)}, "perturbations": zeros}
-            only_layers = lambda module, method: isinstance(module, nn.Dense)  # noqa: E731
-            value, state = Linen().apply(variables, x, capture_intermediates=only_layers, mutable=["intermediates"])
+            value, state = Linen().apply(
+                variables,
+                x,
+                capture_intermediates=lambda module, method: isinstance(module, nn.Dense),
+                mutable=["intermediates"],
+            )
             return value, jax.tree.map(numbers, state["intermediates"])
 
         (value, seen), (grads, signals) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, zeros)
@@ -187,10 +182,8 @@ def every_sixteenth_rows(width: int, rounds: int) -> list[dict[str, Any]]:
         "watch": lambda number: functools.partial(watch, number),
     }
     seconds = interleaved({name: functools.partial(sixteen, way) for name, way in ways.items()}, max(3, rounds // 3))
-    best = {name: min(times) * 1e3 for name, times in seconds.items()}
     return [
-        _row(f"16 steps at width {width}, statistics in one, {name}, ms", best["plain"], best[name], 1.01)
-        | {"ratio": ratio(seconds, name, "plain")}
+        _timed(f"16 steps at width {width}, statistics in one, {name}, ms", seconds, name, 1.01)
         for name in ways
         if name != "plain"
     ]
@@ -226,9 +219,7 @@ def resnet_row(rounds: int) -> dict[str, Any]:
     }
     agree(calls["relujax"]()[0], calls["plain"](), "resnet", tolerance=1e-4)
     seconds = interleaved(calls, rounds)
-    plain, ours = (min(seconds[name]) * 1e3 for name in ("plain", "relujax"))
-    row = _row("forward pass of a ResNet, ms", plain, ours, 1.10)
-    return row | {"ratio": ratio(seconds, "relujax", "plain")}
+    return _timed("forward pass of a ResNet, ms", seconds, "relujax", 1.10)
 
 
 def tracing_row(rounds: int) -> dict[str, Any]:

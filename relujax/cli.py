@@ -120,11 +120,11 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     from .report import page, show, to_json
 
-    files = {name: path.resolve() for name in ("out", "json", "resume") if (path := getattr(args, name))}
+    files = {name: path for name in ("out", "json", "resume") if (path := getattr(args, name))}
     for one, other in itertools.combinations(files, 2):
-        if files[one] == files[other]:
-            raise BadInput(f"got {getattr(args, one)} for both --{one} and --{other}: expected two files")
-    for path in filter(None, (args.out, args.json, args.resume)):
+        if files[one].resolve() == files[other].resolve():
+            raise BadInput(f"got {files[one]} for both --{one} and --{other}: expected two files")
+    for path in files.values():
         _check_writable(path)
     console = Console()
     runs = _own_model(args, console) if args.model else _stacks(args, console)

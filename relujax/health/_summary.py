@@ -281,11 +281,7 @@ def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:
         largest=to_host(stats.largest).max(axis=time),
         signal=None
         if signal is None
-        else Signal(
-            norm=np.sqrt(total(to_host(signal.norm) ** 2)),
-            zeros=total(signal.zeros),
-            behind=None if signal.behind is None else np.sqrt(total(to_host(signal.behind) ** 2)),
-        ),
+        else replace(signal.with_norms(lambda n: np.sqrt(total(to_host(n) ** 2))), zeros=total(signal.zeros)),
     )
     for step in np.ndindex(*lengths):
         yield step, _row(jax.tree.map(lambda value, step=step: value[step], folded), step, lengths)

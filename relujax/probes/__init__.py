@@ -1,16 +1,15 @@
 """Find the activations of any JAX function from its jaxpr and measure them, forward and backward."""
 
 from ._find import parameter_names as parameter_names, sites as sites
+from ._measure import SLOPE_FLOOR as SLOPE_FLOOR, stable_norm as stable_norm
+from ._merge import merge as merge
 from ._probe import capture as capture, probe as probe, probe_grad as probe_grad
 from ._sites import Opaque as Opaque, Site as Site
 from ._statistics import (
     ACTIVE_BINS as ACTIVE_BINS,
-    SLOPE_FLOOR as SLOPE_FLOOR,
     Signal as Signal,
     SiteStats as SiteStats,
     Stats as Stats,
-    merge as merge,
-    stable_norm as stable_norm,
     to_host as to_host,
 )
 from ._storage import load as load, save as save

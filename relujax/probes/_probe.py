@@ -9,20 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from ._graph import Path
+from ._measure import empty_signal, measure, measure_signal, stable_norm, with_signal
+from ._merge import join, repeat
 from ._run import Instrumented, Use, Verb, instrument
 from ._sites import Site, nearest
-from ._statistics import (
-    Signal,
-    SiteStats,
-    Stats,
-    empty_signal,
-    join,
-    measure,
-    measure_signal,
-    repeat,
-    stable_norm,
-    with_signal,
-)
+from ._statistics import Signal, SiteStats, Stats
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
 _PASSING_WHERE_ACTIVE = ("relu", "relu_squared", "relu_power")

@@ -186,7 +186,7 @@ class _Runner:
             state, records = turn(state)
             return state, {path: self.verb.repeat(before[path], records[path]) for path in records}
 
-        nothing = _zeros(jax.eval_shape(turn, init)[1])
+        nothing = zeros_of(jax.eval_shape(turn, init)[1])
         return jax.lax.while_loop(more, again, (init, nothing))
 
     def switch(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
@@ -206,7 +206,7 @@ class _Runner:
         def union(call: Callable) -> Callable:
             def of_all(*operands: Any) -> tuple[list, Records]:
                 out, records = call(*operands)
-                return out, {path: records.get(path, _zeros(shapes[path])) for path in shapes}
+                return out, {path: records.get(path, zeros_of(shapes[path])) for path in shapes}
 
             return of_all
 
@@ -246,7 +246,7 @@ _CALLS = {
 }
 
 
-def _zeros(shapes: Any) -> Any:
+def zeros_of(shapes: Any) -> Any:
     """Arrays of zeros, which differ along the mesh axes along which those of these shapes do."""
 
     def zeros(shape: Any) -> jax.Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ._probe import probe_grad
+from ._run import zeros_of
 
 
 def watch(
@@ -50,7 +51,7 @@ def watch(
         _, measured = jax.eval_shape(probed, *args)
 
         def unmeasured() -> tuple[Any, Any]:
-            return plain(*args), jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), measured)
+            return plain(*args), zeros_of(measured)
 
         return jax.lax.cond(jnp.asarray(step) % every == 0, lambda: probed(*args), unmeasured)
 

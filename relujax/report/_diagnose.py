@@ -13,14 +13,14 @@ import numpy as np
 
 from .._precision import widen
 from ..health import SiteSummary, Summary, alarms, summarize
-from ..probes import Signal, Stats, parameter_names, probe, probe_grad, stable_norm
+from ..probes import Stats, parameter_names, probe, probe_grad, stable_norm
 from ..spectra import layer_spectra, numerical_rank
 from ._batches import as_batches
 from ._diagnosis import Diagnosis
 from ._losses import Loss, check_targets, cross_entropy, resolve
 from ._models import Model, output_shape, read_model
 from ._progress import Progress, showing
-from ._sums import Kept, Sums, fingerprint
+from ._sums import Kept, Sums
 
 #: A Jacobian of more numbers than this, per example and over all sites, is not built.
 JACOBIAN_LIMIT = 20_000_000
@@ -77,28 +77,23 @@ def diagnose(
     (0.5, 1.0)
     """
     read, loss = read_model(model, params), resolve(loss)
-    kept, first = Kept(resume), None
-    done = kept.batches
+    kept, first = None, None
     with showing(progress) as show:
-        for number, (x, y) in enumerate(as_batches(batches, batch_size)):
+        for x, y in as_batches(batches, batch_size):
             _check_batch(read, loss, x, y, first)
-            if first is None:
+            if kept is None:
                 first = x[:64]
-                kept.check(fingerprint(read, loss, x, y) if resume else 0, read.params)
-            if number < done:
-                kept.skip(len(x))
+                kept = Kept(resume, read, loss, x, y)
+            if kept.holds(len(x)):
                 continue
-            kept.check_skipped()
             found = _forward(read.apply, read.params, read.rest, x) if loss is None else _both(read, loss, x, y)
             if not len(found.stats):
                 raise ValueError(_nothing_found(found.stats))
             kept.add(found, len(x))
             show(kept.seen)
-    total, seen = kept.total, kept.seen
-    if total is None or first is None:
+    if kept is None or first is None:
         raise ValueError("got no batch: expected at least one")
-    kept.check_skipped()
-    kept.write()
+    total, seen = kept.done(), kept.seen
     summary = summarize(total.stats)
     notes = list(dict.fromkeys(_opaque_note(part) for part in total.stats.opaque))
     if loss is None:
@@ -171,12 +166,10 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
 
 def _scaled(stats: Stats, examples: int) -> Stats:
     """Signals of the mean loss as those of each example's own loss."""
-
-    def scaled(signal: Signal) -> Signal:
-        behind = None if signal.behind is None else signal.behind * examples
-        return replace(signal, norm=signal.norm * examples, behind=behind)
-
-    by_site = {n: replace(s, signal=scaled(s.signal)) if s.signal else s for n, s in stats.by_site.items()}
+    by_site = {
+        n: replace(s, signal=s.signal.with_norms(lambda norm: norm * examples)) if s.signal else s
+        for n, s in stats.by_site.items()
+    }
     return Stats(by_site, stats.opaque)
 
 

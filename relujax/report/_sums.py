@@ -73,96 +73,105 @@ def fingerprint(model: Model, loss: Any, *batch: Any) -> int:
 
 
 class Kept:
-    """The sums of a run, in memory, and where a path is given also in a file.
+    """The sums of a run, in memory, and where a path is given also in a file that it goes on from.
+
+    Args:
+        path: the file, or None.
+        model: what is measured.
+        loss: by which loss, or None.
+        *batch: the first batch; with the two before it must be what the file was kept for.
 
     Attributes:
-        total: the sums so far, or None.
-        batches: of how many batches they are.
-        seen: of how many examples.
+        seen: of how many examples the sums are.
+
+    Raises:
+        ValueError: for a folder that is not there, or a file that was kept for something else.
     """
 
-    def __init__(self, path: str | os.PathLike | None) -> None:
-        self.path = None if path is None else Path(path)
-        self.total: Sums | None = None
-        self.batches = self.seen = self.kept = self.skipped = 0
-        self.fingerprint: int | None = None
-        self.written = time.monotonic()
-        if self.path is None:
+    def __init__(self, path: str | os.PathLike | None, model: Model, loss: Any, *batch: Any) -> None:
+        self._path = None if path is None else Path(path)
+        self._total: Sums | None = None
+        self._batches = self.seen = 0
+        #: Batches and examples that the file holds, and those of them that were passed over.
+        self._held, self._passed = (0, 0), (0, 0)
+        self._written = time.monotonic()
+        if self._path is None:
             return
-        if not self.path.parent.is_dir():
-            raise ValueError(f"got resume={str(path)!r}, and there is no folder {self.path.parent}: expected one")
-        if self.path.exists():
-            self._read(self.path)
+        if not self._path.parent.is_dir():
+            raise ValueError(f"got resume={str(path)!r}, and there is no folder {self._path.parent}: expected one")
+        self._fingerprint = fingerprint(model, loss, *batch)
+        if self._path.exists():
+            self._read(self._path, jax.tree.structure(model.params if loss is not None else None))
 
-    def _read(self, path: Path) -> None:
+    def _read(self, path: Path, structure: Any) -> None:
         stats, progress = load(path)
         try:
-            self.batches, self.seen = progress.pop("batches"), progress.pop("seen")
-            self.fingerprint = progress.pop("fingerprint")
+            *held, number = (progress.pop(name) for name in ("batches", "seen", "fingerprint"))
             loss, hits, labels = (progress.pop(name) for name in ("loss", "hits", "labels"))
         except KeyError as error:
             raise ValueError(
                 f"got resume={str(path)!r}, which holds statistics but not those of rx.diagnose ({error} is missing): "
                 "expected a file that it wrote, or the name of one that does not exist"
             ) from error
-        self.kept = self.seen
-        self.total = Sums(stats, loss, hits, labels, [progress[f"gradient/{i}"] for i in range(len(progress))])
-
-    def check(self, number: int, params: Any) -> None:
-        """Refuse to go on where the file is of something else.
-
-        Raises:
-            ValueError: where the fingerprint is another one.
-        """
-        if self.fingerprint is not None and self.fingerprint != number:
+        if number != self._fingerprint:
             raise ValueError(
-                f"got resume={str(self.path)!r}, which was kept for another model, other weights, another loss or "
-                "other data: expected the same ones as then, or the name of a file that does not exist"
+                f"got resume={str(path)!r}, which was kept for another model, other weights, another loss or other "
+                "data: expected the same ones as then, or the name of a file that does not exist"
             )
-        self.fingerprint = number
-        if self.total is not None:
-            leaves = self.total.gradient
-            gradient = jax.tree.unflatten(jax.tree.structure(params), leaves) if leaves else None
-            self.total = replace(self.total, gradient=gradient)
+        self._batches, self.seen = held
+        self._held = (self._batches, self.seen)
+        gradient = jax.tree.unflatten(structure, [progress[f"gradient/{i}"] for i in range(len(progress))])
+        self._total = Sums(stats, loss, hits, labels, gradient)
 
-    def skip(self, examples: int) -> None:
-        """Pass over a batch that is in the sums already."""
-        self.skipped += examples
-
-    def check_skipped(self) -> None:
-        """Refuse to go on where the batches that were passed over have not as many examples as those of the file.
+    def holds(self, examples: int) -> bool:
+        """Whether the next batch, of so many examples, is in the sums already.
 
         Raises:
-            ValueError: where they have not.
+            ValueError: where those that were passed over have not as many examples as the file.
         """
-        if self.skipped != self.kept:
+        batches, passed = self._passed
+        if batches < self._held[0]:
+            self._passed = (batches + 1, passed + examples)
+            return True
+        self._check_passed()
+        return False
+
+    def _check_passed(self) -> None:
+        if self._passed != self._held:
+            (_, held), (_, passed) = self._held, self._passed
             raise ValueError(
-                f"got resume={str(self.path)!r}, which holds {self.kept} examples, and {self.skipped} in as many "
-                "batches of these data: expected the same batches as then, and at most others behind them"
+                f"got resume={str(self._path)!r}, which holds {held} examples, and {passed} in as many batches of "
+                "these data: expected the same batches as then, and at most others behind them"
             )
 
     def add(self, found: Sums, examples: int) -> None:
         """Add a batch."""
-        self.total = jax.tree.map(to_host, found) if self.total is None else self.total.add(found)
-        self.batches, self.seen = self.batches + 1, self.seen + examples
-        if time.monotonic() - self.written >= SAVE_EVERY:
-            self.write()
+        self._total = jax.tree.map(to_host, found) if self._total is None else self._total.add(found)
+        self._batches, self.seen = self._batches + 1, self.seen + examples
+        if time.monotonic() - self._written >= SAVE_EVERY:
+            self._write()
 
-    def write(self) -> None:
-        """Write the file, where there is one to write."""
-        if self.path is None or self.total is None:
+    def done(self) -> Sums:
+        """The sums of all batches, which the file has now too."""
+        self._check_passed()
+        self._write()
+        assert self._total is not None, "a batch is in the file, or was added"
+        return self._total
+
+    def _write(self) -> None:
+        if self._path is None or self._total is None:
             return
-        total = self.total
+        total = self._total
         leaves = {f"gradient/{i}": to_host(leaf) for i, leaf in enumerate(jax.tree.leaves(total.gradient))}
         save(
             total.stats,
-            self.path,
-            batches=self.batches,
+            self._path,
+            batches=self._batches,
             seen=self.seen,
-            fingerprint=self.fingerprint,
+            fingerprint=self._fingerprint,
             loss=float(total.loss),
             hits=int(total.hits),
             labels=int(total.labels),
             **leaves,
         )
-        self.written = time.monotonic()
+        self._written = time.monotonic()

@@ -1,0 +1,203 @@
+"""What is measured of one execution of a site, on the device: plain sums and counts, forward and backward."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._precision import widen
+from ..functions import ACTIVATIONS
+from ._sites import Site
+from ._statistics import ACTIVE_BINS, Signal, SiteStats
+
+#: A unit passes a gradient on an example where its slope is at least this share of the steepest slope.
+SLOPE_FLOOR = 1e-3
+#: Up to here a float32 counts one by one.
+_COUNTED_BY_FLOATS = 2**24
+#: From here on sums of float32 squares are the squares of norms.
+_SQUARES_FROM = 1e-30
+#: Into parts of this size a count of 31 bits is split.
+_PART = 2**16
+
+
+def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None) -> SiteStats:
+    """Forward statistics of one execution of a site.
+
+    Args:
+        site: which site.
+        y: its output.
+        slope: its derivative there, of the shape of ``y``; None where ``y`` is never negative, and a gradient passes
+            where it is positive.
+        edges: edges of the histogram of outputs, ascending; None for no such histogram.
+        mask: positions ``(examples, ...)`` to leave out where it is False.
+    """
+    y = widen(site.in_rows(y))
+    slope = None if slope is None else widen(site.in_rows(slope))
+    row = ACTIVATIONS[site.kind]
+    floor, saturates = SLOPE_FLOOR * row.steepest, row.active == "unsaturated"
+    if mask is None and math.prod(y.shape[:-1]) < _COUNTED_BY_FLOATS:
+        sums = _quick_sums(y, slope, floor, saturates)
+        checked = jnp.isfinite(sums["square"]) & (sums["passing"] >= 0)
+        sums = jax.lax.cond(
+            jnp.all(checked), lambda: sums, lambda: _careful_sums_by_example(y, slope, floor, saturates)
+        )
+    else:
+        within = None if mask is None else mask[..., None]
+        sums = _careful_sums(y, slope, floor, saturates, within)
+    by_example = sums.pop("by_example")
+    if others := site.over("positions", "units"):
+        by_example = jax.lax.psum(by_example, others)
+    return SiteStats(
+        **sums,
+        examples=jnp.int32(y.shape[0]),
+        count=jnp.int32(math.prod(y.shape[:-1])) if mask is None else jnp.sum(mask, dtype=jnp.int32),
+        histogram=_histogram(by_example, site.size),
+        outputs=None if edges is None else _binned(y, edges, mask),
+        signal=None,
+        site=site,
+    )
+
+
+def _careful_sums(y: Any, slope: Any, floor: float, saturates: bool, within: Any = None) -> dict[str, jax.Array]:
+    """What is counted and summed per unit, and the active elements of each example."""
+    axes = tuple(range(y.ndim - 1))
+    finite = jnp.isfinite(y)
+    nonfinite = ~finite if within is None else ~finite & within
+    finite = finite if within is None else finite & within
+    y = jnp.where(finite, y, 0)
+    positive = y > 0
+    passing = positive if slope is None else jnp.abs(slope) >= floor
+    passing = passing if within is None else passing & within
+    active = passing if saturates else positive
+
+    def count(which: jax.Array, axes: tuple[int, ...] = axes) -> jax.Array:
+        return jnp.sum(which, axis=axes, dtype=jnp.int32)
+
+    return {
+        "active": count(active),
+        "passing": count(passing),
+        "total": jnp.sum(y, axis=axes),
+        "square": jnp.sum(y * y, axis=axes),
+        "largest": jnp.max(jnp.abs(y), axis=axes, initial=0),
+        "nonfinite": count(nonfinite),
+        "by_example": count(active, tuple(range(1, y.ndim))),
+    }
+
+
+def _careful_sums_by_example(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
+    """The same, one example after the other: little memory, for the rare batch with a number that is not finite."""
+
+    def add(sums: dict, example: tuple) -> tuple[dict, jax.Array]:
+        y, slope = (None if part is None else part[None] for part in example)
+        one = _careful_sums(y, slope, floor, saturates)
+        [by_example] = one.pop("by_example")
+        return {k: jnp.maximum(v, one[k]) if k == "largest" else v + one[k] for k, v in sums.items()}, by_example
+
+    nothing = {k: jnp.where(False, v, jnp.zeros_like(v)) for k, v in _careful_sums(y[:1], None, floor, False).items()}
+    del nothing["by_example"]
+    sums, by_example = jax.lax.scan(add, nothing, (y, slope))
+    return sums | {"by_example": by_example}
+
+
+def _quick_sums(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
+    """The same where all is finite, else NaN somewhere; signs are summed in the place of comparisons.
+
+    XLA for CPU sums ``sign(y)`` as it reads ``y``, where it would write down all that ``y > 0`` says before it counts.
+    """
+    axes, of_example = tuple(range(y.ndim - 1)), tuple(range(1, y.ndim))
+
+    def positive(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+        signs = jnp.sign(x)
+        total = jnp.sum(signs, axis=axes)
+        return total if x is not y or slope is None else (total + jnp.sum(jnp.abs(signs), axis=axes)) / 2
+
+    largest = jnp.max(jnp.abs(y), axis=axes, initial=0)
+    sums = {"total": jnp.sum(y, axis=axes), "square": jnp.sum(y * y, axis=axes), "largest": largest}
+    passing = y
+    if slope is not None:
+        below = np.nextafter(slope.dtype.type(floor), slope.dtype.type(0))
+        passing = jnp.maximum(jnp.abs(slope) - below, 0)
+    active = passing if saturates else y
+    counts = {"active": positive(active, axes), "by_example": positive(active, of_example)}
+    counts["passing"] = counts["active"] if passing is active else positive(passing, axes)
+    # A NaN is counted as below nothing, and told by that.
+    counts = {k: jnp.where(v >= 0, v, -1).astype(jnp.int32) for k, v in counts.items()}
+    return sums | counts | {"nonfinite": jnp.zeros_like(counts["active"])}
+
+
+def _binned(y: jax.Array, edges: Any, mask: Any) -> jax.Array:
+    """How many finite outputs lie below the first edge, between each two, and from the last one up."""
+    finite = jnp.isfinite(y)
+    counted = finite if mask is None else finite & mask[..., None]
+    bins = jnp.searchsorted(jnp.asarray(edges, y.dtype), jnp.where(finite, y, 0).reshape(-1), side="right")
+    return jnp.zeros(len(edges) + 1, jnp.int32).at[bins].add(counted.reshape(-1).astype(jnp.int32))
+
+
+def _histogram(active: jax.Array, size: int) -> jax.Array:
+    """Examples by share of active elements; the last bin includes the share 1."""
+    # Bin edges in whole numbers of elements: no share near an edge is rounded into the wrong bin.
+    edges = np.array([math.ceil(i * size / ACTIVE_BINS) for i in range(1, ACTIVE_BINS)], np.int32)
+    # How many reach each edge, and the differences: comparisons, where a search and a scatter would be loops.
+    reach = jnp.sum(active[:, None] >= edges[None], axis=0, dtype=jnp.int32)
+    everything = jnp.full(1, active.shape[0], jnp.int32)
+    return jnp.concatenate([everything, reach]) - jnp.concatenate([reach, jnp.zeros(1, jnp.int32)])
+
+
+def measure_signal(g: jax.Array) -> Signal:
+    """Norm and *non-zero* counts of a cotangent ``(examples, ..., units)`` per unit, in float32.
+
+    Counted the other way round from :class:`Signal`: where the loss does not depend on a site nothing is ever
+    measured, JAX fills in zeros, and no entry of the gradient was non-zero.
+    """
+    g = widen(g)
+    axes = tuple(range(g.ndim - 1))
+
+    def carefully() -> tuple[jax.Array, jax.Array]:
+        return stable_norm(g, axes), jnp.sum(g != 0, axis=axes, dtype=jnp.int32)
+
+    if math.prod(g.shape[:-1]) < _COUNTED_BY_FLOATS:
+        signs, square = jnp.sum(jnp.abs(jnp.sign(g)), axis=axes), jnp.sum(g * g, axis=axes)
+        # Squares of small numbers underflow, those of large ones overflow, and a NaN is not counted.
+        plain = (signs == 0) | ((square > _SQUARES_FROM) & (square < jnp.inf))
+        counted = jnp.where(signs >= 0, signs, 0).astype(jnp.int32)
+        norm, nonzero = jax.lax.cond(jnp.all(plain), lambda: (jnp.sqrt(square), counted), carefully)
+    else:
+        norm, nonzero = carefully()
+    # Gradients are floats, and a float32 counts to 2**24: two parts, each exact.
+    parts = ((nonzero // _PART).astype(jnp.float32), (nonzero % _PART).astype(jnp.float32))
+    return Signal(norm=norm, zeros=parts)
+
+
+def empty_signal(site: Site, behind: bool) -> Signal:
+    """The token that :func:`measure_signal` fills, with axes for the shards and the scans around the site."""
+    shards = (math.prod(size for _, size, _ in site.shards),) if site.shards else ()
+    apart = math.prod(size for _, size, role in site.shards if role == "units")
+    shape = (*shards, *site.steps, site.units // apart)
+    wide = widen(jnp.zeros((), site.dtype)).dtype
+    return Signal(
+        norm=jnp.zeros(shape, wide),
+        zeros=(jnp.zeros(shape, jnp.float32),) * 2,
+        behind=jnp.zeros(shape[:-1], wide) if behind else None,
+    )
+
+
+def with_signal(stats: SiteStats, measured: Signal) -> SiteStats:
+    """Forward statistics with the backward ones that :func:`measure_signal` made."""
+    high, low = (part.astype(jnp.int32) for part in measured.zeros)
+    zeros = stats.count[..., None] - (high * _PART + low)
+    return replace(stats, signal=replace(measured, zeros=zeros))
+
+
+def stable_norm(x: jax.Array, axes: tuple[int, ...] | None = None) -> jax.Array:
+    """The L2 norm, scaled by the largest entry so that no square overflows or underflows.
+
+    >>> stable_norm(jnp.array([3e-30, 4e-30])).item() / 1e-30
+    5.0
+    """
+    largest = jnp.max(jnp.abs(x), axis=axes, keepdims=True, initial=0)
+    scale = jnp.where(largest > 0, largest, 1)
+    norm = jnp.sqrt(jnp.sum((x / scale) ** 2, axis=axes, keepdims=True)) * scale
+    return jnp.squeeze(norm, axis=tuple(range(x.ndim)) if axes is None else axes)
