@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 from flax import nnx
 
 from . import probes
@@ -21,6 +22,9 @@ def probe_grad(loss: Callable, has_aux: bool = False, *, wrt: Any = nnx.Param, *
     Returns:
         ``probed(model, *args) -> ((loss, grads), Stats)``. What the model writes into itself, such as running
         statistics of BatchNorm, is written as it is under ``nnx.value_and_grad``.
+
+    Raises:
+        TypeError: for a module, ``nnx.Rngs`` or a variable among ``args``: what it writes would be lost.
 
     >>> import jax.numpy as jnp, optax, relujax as rx
     >>> class Model(nnx.Module):
@@ -41,7 +45,7 @@ def probe_grad(loss: Callable, has_aux: bool = False, *, wrt: Any = nnx.Param, *
     """
 
     def probed(model: Any, *args: Any) -> tuple[Any, Any]:
-        pure, given, (params, rest) = _pure(model, loss, has_aux, wrt, options)
+        pure, given, (params, rest) = _pure(model, args, loss, has_aux, wrt, options)
         run = probes.probe_grad(pure, has_aux=True, **given)
         return _updated(model, has_aux, run(params, rest, *args))
 
@@ -69,17 +73,27 @@ def watch(loss: Callable, has_aux: bool = False, *, every: int, wrt: Any = nnx.P
     """
 
     def watched(step: Any, model: Any, *args: Any) -> tuple[Any, Any]:
-        pure, given, (params, rest) = _pure(model, loss, has_aux, wrt, options)
+        pure, given, (params, rest) = _pure(model, args, loss, has_aux, wrt, options)
         run = probes.watch(pure, has_aux=True, every=every, **given)
         return _updated(model, has_aux, run(step, params, rest, *args))
 
     return watched
 
 
+def _is_mutable(value: Any) -> bool:
+    return isinstance(value, (nnx.Pytree, nnx.Variable))
+
+
 def _pure(
-    model: Any, loss: Callable, has_aux: bool, wrt: Any, options: dict[str, Any]
+    model: Any, args: tuple, loss: Callable, has_aux: bool, wrt: Any, options: dict[str, Any]
 ) -> tuple[Callable, dict[str, Any], tuple]:
     """The loss as a function of arrays that also returns what the model wrote; options for it; and the arrays."""
+    for arg in jax.tree.leaves(args, is_leaf=_is_mutable):
+        if _is_mutable(arg):
+            raise TypeError(
+                f"got {type(arg).__name__} beside the model, and what it writes into itself would be lost: expected "
+                "arrays; make it an attribute of the model, as nnx.Dropout does with its rngs"
+            )
     graphdef, params, rest = nnx.split(model, wrt, ...)
     head = options.get("head", lambda out: out)
 

@@ -97,6 +97,15 @@ def test_what_is_not_trained_gets_no_gradient():
     assert [site.kind for site in rx.summarize(stats)] == ["relu"]
 
 
+@pytest.mark.parametrize(
+    "other", [lambda: nnx.Rngs(0), Model, lambda: nnx.Param(X)], ids=["rngs", "module", "variable"]
+)
+def test_what_would_lose_its_own_writes_is_refused(other):
+    for call in (rx.nnx.probe_grad(nnx_loss), functools.partial(rx.nnx.watch(nnx_loss, every=2), 0)):
+        with pytest.raises(TypeError, match=r"got \w+ beside the model, and what it writes.*expected arrays; make it"):
+            call(Model(), X, {"y": other()})
+
+
 def test_a_plain_loop_with_optax_compiles_once():
     optimizer, traces = optax.sgd(0.05, momentum=0.9), []
 

@@ -16,7 +16,7 @@ from ._sites import Site, nearest
 from ._statistics import Signal, SiteStats, Stats
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
-_PASSING_WHERE_ACTIVE = ("relu", "relu_squared", "relu_power")
+_PASSING_WHERE_ACTIVE = ("relu", "crelu", "relu_squared", "relu_power")
 
 
 def _with_overrides(traced: Instrumented, unit_axis: Mapping[str, int] | int | None) -> Instrumented:
@@ -127,6 +127,8 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats]:
         # For an elementwise function the vector-Jacobian product with ones is the derivative, whatever its rule keeps.
         again, pull = jax.vjp(use.of, x)
         [slope] = pull(jnp.ones_like(again))
+        if slope.shape != still.shape:  # maxout: each output is one of the inputs, and hands its gradient on
+            slope = jnp.ones_like(still)
     return y, measure(site, still, slope, edges, _mask_of(site, mask, still))
 
 
