@@ -53,9 +53,10 @@ def parameter_names(args: tuple) -> tuple[str, ...]:
 
 
 def _path_name(path: tuple) -> str:
-    # Flax NNX states end in a Variable's own "value"; "params" only says that it is a Linen tree of parameters.
+    # Flax NNX states end in the attribute "value" of a Variable; "params" only says that it is a Linen tree.
+    if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value":
+        path = path[:-1]
     parts = [p for p in jax.tree_util.keystr(path, simple=True, separator="/").split("/") if p]
-    parts = parts[:-1] if parts[-1:] == ["value"] else parts
     return "/".join(parts[1:] if parts[:1] == ["params"] else parts)
 
 

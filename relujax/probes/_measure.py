@@ -146,19 +146,21 @@ def _histogram(active: jax.Array, size: int) -> jax.Array:
     return jnp.concatenate([everything, reach]) - jnp.concatenate([reach, jnp.zeros(1, jnp.int32)])
 
 
-def measure_signal(g: jax.Array) -> Signal:
+def measure_signal(g: jax.Array, mask: jax.Array | None = None) -> Signal:
     """Norm and *non-zero* counts of a cotangent ``(examples, ..., units)`` per unit, in float32.
 
     Counted the other way round from :class:`Signal`: where the loss does not depend on a site nothing is ever
-    measured, JAX fills in zeros, and no entry of the gradient was non-zero.
+    measured, JAX fills in zeros, and no entry of the gradient was non-zero. Counted, but not left out of the norm, is
+    only what a mask ``(examples, ...)`` lets through.
     """
     g = widen(g)
     axes = tuple(range(g.ndim - 1))
 
     def carefully() -> tuple[jax.Array, jax.Array]:
-        return stable_norm(g, axes), jnp.sum(g != 0, axis=axes, dtype=jnp.int32)
+        counted = g != 0 if mask is None else (g != 0) & mask[..., None]
+        return stable_norm(g, axes), jnp.sum(counted, axis=axes, dtype=jnp.int32)
 
-    if math.prod(g.shape[:-1]) < _COUNTED_BY_FLOATS:
+    if mask is None and math.prod(g.shape[:-1]) < _COUNTED_BY_FLOATS:
         signs, square = jnp.sum(jnp.abs(jnp.sign(g)), axis=axes), jnp.sum(g * g, axis=axes)
         # Squares of small numbers underflow, those of large ones overflow, and a NaN is not counted.
         plain = (signs == 0) | ((square > _SQUARES_FROM) & (square < jnp.inf))

@@ -19,18 +19,19 @@ from ._statistics import Signal, SiteStats, Stats
 _PASSING_WHERE_ACTIVE = ("relu", "crelu", "relu_squared", "relu_power")
 
 
-def _with_overrides(traced: Instrumented, unit_axis: Mapping[str, int] | int | None) -> Instrumented:
-    """The finding with the unit axes that the user says."""
+def _with_overrides(traced: Instrumented, unit_axis: Mapping[str, int] | int | None, mask: Any) -> Instrumented:
+    """The finding with the unit axes that the user says; sites that are named there or for a mask must exist."""
+    names = [site.name for site in traced.finding.sites]
+    for option, value in (("unit_axis", unit_axis), ("mask", mask)):
+        for name in value if isinstance(value, Mapping) else ():
+            if name not in names:
+                raise ValueError(
+                    f"got {option} for a site {name!r} that is not there: expected a site's name, such as "
+                    f"{nearest(name, names)}"
+                )
     if unit_axis is None:
         return traced
-    names = [site.name for site in traced.finding.sites]
     axes = dict.fromkeys(names, unit_axis) if isinstance(unit_axis, int) else dict(unit_axis)
-    for name in axes:
-        if name not in names:
-            raise ValueError(
-                f"got unit_axis for a site {name!r} that is not there: expected a site's name, such as "
-                f"{nearest(name, names)}"
-            )
 
     def turned(site: Site) -> Site:
         axis, rank = axes.get(site.name), len(site.shape)
@@ -108,16 +109,16 @@ def probe(
     """
 
     def probed(*args: Any) -> tuple[Any, Stats]:
-        traced = _with_overrides(instrument(fun, args, batch), unit_axis)
-        verb = Verb(lambda use, _: _observed(use, edges, mask), repeat=repeat, join=join)
+        traced = _with_overrides(instrument(fun, args, batch), unit_axis, mask)
+        verb = Verb(lambda use, _: _observed(use, edges, mask)[:2], repeat=repeat, join=join)
         out, records = traced.run(args, verb)
         return out, _stats(traced, records)
 
     return probed
 
 
-def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats]:
-    """The site's output by its own rules, and its forward statistics."""
+def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Array | None]:
+    """The site's output by its own rules, its forward statistics, and the positions that they are of."""
     site, y = use.site, use.output()
     still, x = jax.lax.stop_gradient((y, use.x))
     if use.match.gate is not None:
@@ -129,7 +130,8 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats]:
         [slope] = pull(jnp.ones_like(again))
         if slope.shape != still.shape:  # maxout: each output is one of the inputs, and hands its gradient on
             slope = jnp.ones_like(still)
-    return y, measure(site, still, slope, edges, _mask_of(site, mask, still))
+    within = _mask_of(site, mask, still)
+    return y, measure(site, still, slope, edges, within), within
 
 
 def _stats(traced: Instrumented, records: Mapping[Path, SiteStats]) -> Stats:
@@ -185,7 +187,7 @@ def probe_grad(
             activation inside the loss does not count as a layer.
         batch: as in :func:`probe`; so are ``unit_axis``, ``mask`` and ``edges``.
         unit_axis: see there.
-        mask: see there; the backward signal is that of all positions.
+        mask: see there; the norm of the backward signal is that of all positions.
         edges: see there.
         gains: also measure what each activation makes of the signal, so that a summary can tell how much of its change
             comes from the slopes of activations and how much from the weights; keeps what the activation's own rule
@@ -212,7 +214,7 @@ def probe_grad(
         numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if any(not -len(args) <= n < len(args) for n in numbers):
             raise ValueError(f"got argnums={argnums} for {len(args)} arguments: expected numbers of existing ones")
-        traced = _with_overrides(instrument(loss, args, batch), unit_axis)
+        traced = _with_overrides(instrument(loss, args, batch), unit_axis, mask)
         # A while loop has no backward pass, and a token in it would ask for one.
         backward = [site for site in traced.finding.sites if site.executions is not None]
         split = {m.site.path for m in traced.finding.matches if gains and m.gate is None}
@@ -220,13 +222,13 @@ def probe_grad(
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
-                y, stats = _observed(use, edges, mask)
+                y, stats, within = _observed(use, edges, mask)
                 if token is None:
                     return y, stats
                 pull = None
                 if token.behind is not None:
                     _, pull = jax.vjp(use.of, jax.lax.stop_gradient(use.x))
-                return _tap(use.site, y, token, pull), stats
+                return _tap(use.site, y, token, pull, within), stats
 
             out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
@@ -246,17 +248,18 @@ def probe_grad(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _tap(site: Site, y: jax.Array, token: Signal, pull: Callable | None) -> jax.Array:
+def _tap(site: Site, y: jax.Array, token: Signal, pull: Callable | None, within: jax.Array | None) -> jax.Array:
     """The identity; going back it hands the cotangent on, and its statistics to the token."""
     return y
 
 
-def _measured(site: Site, pull: Callable | None, g: jax.Array) -> tuple[jax.Array, Signal, None]:
-    signal = measure_signal(site.in_rows(g))
+def _measured(site: Site, kept: tuple, g: jax.Array) -> tuple[jax.Array, Signal, None, None]:
+    pull, within = kept
+    signal = measure_signal(site.in_rows(g), within)
     if pull is not None:
         [behind] = pull(g)
         signal = replace(signal, behind=stable_norm(measure_signal(site.in_rows(behind)).norm))
-    return g, signal, None
+    return g, signal, None, None
 
 
-_tap.defvjp(lambda site, y, token, pull: (y, pull), _measured)
+_tap.defvjp(lambda site, y, token, pull, within: (y, (pull, within)), _measured)

@@ -184,3 +184,21 @@ def test_a_training_step_uses_it_as_value_and_grad_and_compiles_once():
         values.append(value.item())
     assert values[-1] < values[0]
     assert all(np.isfinite(site.signal.norm).all() for site in stats.values())
+
+
+MASK = np.arange(24) % 3 == 0
+
+
+def test_what_a_mask_leaves_out_is_not_counted_in_the_signal():
+    _, stats = jax.jit(rx.probe_grad(loss, mask=MASK))(PARAMS, X, LABELS)
+    for name, g in signals(PARAMS, X, LABELS).items():
+        np.testing.assert_array_equal(stats[name].signal.zeros, (np.asarray(g)[MASK] == 0).sum(0), err_msg=name)
+        np.testing.assert_allclose(stats[name].signal.norm, np.linalg.norm(g, axis=0), rtol=1e-5, err_msg=name)
+    assert all(0 <= row.signal_zero_fraction <= 1 for row in rx.summarize(stats))
+
+
+@pytest.mark.parametrize(("option", "value"), [("mask", MASK), ("unit_axis", 0)])
+def test_an_option_for_a_site_that_is_not_there(option, value):
+    for verb in (rx.probe, rx.probe_grad):
+        with pytest.raises(ValueError, match=f"got {option} for a site 'a/rleu' that is not there.*'a/relu'"):
+            jax.eval_shape(verb(loss, **{option: {"a/rleu": value}}), PARAMS, X, LABELS)

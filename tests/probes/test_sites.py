@@ -545,3 +545,14 @@ def test_a_hinge_loss_summed_over_parts_of_a_batch_is_no_site():
     assert (
         rx.sites(fun, {"w": jax.ShapeDtypeStruct((4, 4), "float32")}, jax.ShapeDtypeStruct((8, 2, 4), "float32")) == ()
     )
+
+
+def test_a_parameter_that_is_called_value_keeps_its_name():
+    def fun(params, x):
+        x = jax.nn.relu(x @ params["attention"]["query"])
+        return jax.nn.tanh(jax.nn.gelu(x @ params["attention"]["value"]) @ params["value"])
+
+    w, x = jax.ShapeDtypeStruct((4, 4), "float32"), jax.ShapeDtypeStruct((8, 4), "float32")
+    found = rx.sites(fun, {"attention": {"query": w, "value": w}, "value": w}, x)
+    assert [site.weights for site in found] == [("attention/query",), ("attention/value",), ("value",)]
+    assert [site.name for site in found] == ["attention/relu", "attention/gelu", "value/tanh"]
