@@ -39,7 +39,7 @@ def probe_grad(loss: Callable, has_aux: bool = False, *, wrt: Any = nnx.Param, *
     ...     (value, grads), stats = rx.nnx.probe_grad(lambda model, x: (model(x) ** 2).mean())(model, x)
     ...     optimizer.update(model, grads)
     ...     return value, stats
-    >>> value, stats = step(model, optimizer, jnp.ones((4, 2)))
+    >>> value, stats = step(model, optimizer, jnp.ones((4, 2), "float32"))
     >>> list(stats), rx.summarize(stats).scalars()["hidden/relu/nonfinite"]
     (['hidden/relu'], 0.0)
     """
@@ -68,7 +68,7 @@ def watch(loss: Callable, has_aux: bool = False, *, every: int, wrt: Any = nnx.P
     >>> import jax.numpy as jnp, relujax as rx
     >>> model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(3, 1, rngs=nnx.Rngs(1)))
     >>> watched = nnx.jit(watch(lambda model, x: (model(x) ** 2).mean(), every=10))
-    >>> [len(rx.summarize(watched(step, model, jnp.ones((4, 2)))[1]).scalars()) > 0 for step in (9, 10, 11)]
+    >>> [len(rx.summarize(watched(step, model, jnp.ones((4, 2), "float32"))[1]).scalars()) > 0 for step in (9, 10, 11)]
     [False, True, False]
     """
 

@@ -32,7 +32,7 @@ def fitted(fun: Callable, twin: Callable | None = None) -> Callable:
 
     What ``twin``, the function of that name in ``jax.nn``, has as well may be larger than the first argument, as there.
 
-    >>> fitted(lambda x, slope: x)(jnp.zeros((2, 3)), 0.5)
+    >>> fitted(lambda x, slope: x)(jnp.zeros((2, 3), "float32"), 0.5)
     (Array([[0., 0., 0.],
            [0., 0., 0.]], dtype=float32), 0.5)
     """
