@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from small_models import PARAMS, NnxNet, X, Y, apply
+from small_models import PARAMS, NnxNet, X, Y, apply, closed
 
 import relujax as rx
 from relujax.probes import load, save
@@ -59,6 +59,13 @@ def test_more_batches_than_before_are_measured(whole, tmp_path):
 def test_an_nnx_module(loss, tmp_path):
     first, second = (rx.diagnose(NnxNet(), (X, Y), loss=loss, resume=tmp_path / "run.npz") for _ in range(2))
     assert first.to_dict() == second.to_dict()
+
+
+def test_a_model_that_shows_no_parameters_goes_on_too(tmp_path):
+    whole = rx.diagnose(closed, batches(), loss="cross_entropy")
+    for data in (list(batches())[:2], batches()):
+        found = rx.diagnose(closed, data, loss="cross_entropy", resume=tmp_path / "run.npz")
+    assert found.to_dict() == whole.to_dict()
 
 
 OTHERS = {
