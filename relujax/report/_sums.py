@@ -56,16 +56,26 @@ def _with_sites_of(found: Stats, stats: Stats) -> Stats:
     return Stats(by_site, stats.opaque)
 
 
-def fingerprint(model: Model, loss: Any, *batch: Any) -> int:
-    """A number that tells a model with its weights and activations, a loss by its name, and a batch from others.
+def fingerprint(model: Model, loss: Any, x: Any, y: Any) -> int:
+    """A number of what is computed on a batch, and of what with: equations forward and backward, weights, and the batch.
 
-    The same in another process: addresses of objects do not count.
+    The same in another process of the same versions: addresses of objects do not count.
     """
-    found = [(site.name, site.kind, site.shape) for site in sites(model.apply, model.params, model.rest, batch[0])]
-    structure = _ADDRESS.sub("", str(jax.tree.structure((model.params, model.rest))))
-    name = loss if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__)
-    number = zlib.crc32(f"{structure} {name} {found}".encode())
-    for leaf in jax.tree.leaves((model.params, model.rest, batch)):
+
+    def computed(params: Any, rest: Any, x: Any, y: Any) -> Any:
+        if loss is None:
+            return model.apply(params, rest, x)
+        out, pull = jax.vjp(lambda params: loss(model.apply(params, rest, x), y), params)
+        return out, pull(jnp.ones_like(out))
+
+    closed = jax.make_jaxpr(computed)(model.params, model.rest, x, y)
+    number = zlib.crc32(_ADDRESS.sub("", str(closed)).encode())
+    return checksum((closed.consts, model.params, model.rest, x, y), number)
+
+
+def checksum(tree: Any, number: int = 0) -> int:
+    """A number of all arrays in a tree, going on from the number of others."""
+    for leaf in jax.tree.leaves(tree):
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         array = np.ascontiguousarray(jax.random.key_data(leaf) if is_key else leaf)
         number = zlib.crc32(array.tobytes(), zlib.crc32(f"{array.dtype}{array.shape}".encode(), number))
@@ -79,7 +89,8 @@ class Kept:
         path: the file, or None.
         model: what is measured.
         loss: by which loss, or None.
-        *batch: the first batch; with the two before it must be what the file was kept for.
+        x: the inputs of the first batch.
+        y: its targets; with the three before they must be what the file was kept for.
 
     Attributes:
         seen: of how many examples the sums are.
@@ -88,25 +99,26 @@ class Kept:
         ValueError: for a folder that is not there, or a file that was kept for something else.
     """
 
-    def __init__(self, path: str | os.PathLike | None, model: Model, loss: Any, *batch: Any) -> None:
+    def __init__(self, path: str | os.PathLike | None, model: Model, loss: Any, x: Any, y: Any) -> None:
         self._path = None if path is None else Path(path)
         self._total: Sums | None = None
         self._batches = self.seen = 0
-        #: Batches and examples that the file holds, and those of them that were passed over.
+        #: Batches and examples that the file holds, and those of them that were passed over; a number of their data.
         self._held, self._passed = (0, 0), (0, 0)
+        self._held_data = self._data = 0
         self._written = time.monotonic()
         if self._path is None:
             return
         if not self._path.parent.is_dir():
             raise ValueError(f"got resume={str(path)!r}, and there is no folder {self._path.parent}: expected one")
-        self._fingerprint = fingerprint(model, loss, *batch)
+        self._fingerprint = fingerprint(model, loss, x, y)
         if self._path.exists():
             self._read(self._path, jax.tree.structure(model.params if loss is not None else None))
 
     def _read(self, path: Path, structure: Any) -> None:
         stats, progress = load(path)
         try:
-            *held, number = (progress.pop(name) for name in ("batches", "seen", "fingerprint"))
+            *held, data, number = (progress.pop(name) for name in ("batches", "seen", "data", "fingerprint"))
             loss, hits, labels = (progress.pop(name) for name in ("loss", "hits", "labels"))
         except KeyError as error:
             raise ValueError(
@@ -119,21 +131,24 @@ class Kept:
                 "data: expected the same ones as then, or the name of a file that does not exist"
             )
         self._batches, self.seen = held
-        self._held = (self._batches, self.seen)
+        self._held, self._held_data = (self._batches, self.seen), data
         gradient = jax.tree.unflatten(structure, [progress[f"gradient/{i}"] for i in range(len(progress))])
         self._total = Sums(stats, loss, hits, labels, gradient)
 
-    def holds(self, examples: int) -> bool:
-        """Whether the next batch, of so many examples, is in the sums already.
+    def holds(self, x: Any, y: Any) -> bool:
+        """Whether the next batch is in the sums already.
 
         Raises:
-            ValueError: where those that were passed over have not as many examples as the file.
+            ValueError: where those that were passed over are not those of the file.
         """
         batches, passed = self._passed
+        if self._path is not None:
+            self._data = checksum((x, y), self._data)
         if batches < self._held[0]:
-            self._passed = (batches + 1, passed + examples)
+            self._passed = (batches + 1, passed + len(x))
+            if self._passed[0] == self._held[0]:
+                self._check_passed()
             return True
-        self._check_passed()
         return False
 
     def _check_passed(self) -> None:
@@ -142,6 +157,11 @@ class Kept:
             raise ValueError(
                 f"got resume={str(self._path)!r}, which holds {held} examples, and {passed} in as many batches of "
                 "these data: expected the same batches as then, and at most others behind them"
+            )
+        if self._passed[0] and self._data != self._held_data:
+            raise ValueError(
+                f"got resume={str(self._path)!r}, which holds {self.seen} examples, and as many with other numbers in "
+                "them: expected the same batches as then, and at most others behind them"
             )
 
     def add(self, found: Sums, examples: int) -> None:
@@ -153,7 +173,8 @@ class Kept:
 
     def done(self) -> Sums:
         """The sums of all batches, which the file has now too."""
-        self._check_passed()
+        if self._passed[0] < self._held[0]:
+            self._check_passed()
         self._write()
         assert self._total is not None, "a batch is in the file, or was added"
         return self._total
@@ -168,6 +189,7 @@ class Kept:
             self._path,
             batches=self._batches,
             seen=self.seen,
+            data=self._data,
             fingerprint=self._fingerprint,
             loss=float(total.loss),
             hits=int(total.hits),

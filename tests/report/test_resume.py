@@ -103,28 +103,70 @@ def test_fewer_batches_than_before_are_refused(tmp_path):
         rx.diagnose(apply, list(batches())[:2], resume=tmp_path / "run.npz", **OPTIONS)
 
 
-def test_another_function_of_the_same_weights_is_refused(tmp_path):
-    rx.diagnose(lambda w, x: rx.relu(x @ w), X, params=np.eye(5, dtype=np.float32), resume=tmp_path / "run.npz")
+WEIGHTS = np.eye(5, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda w, x: rx.tanh(x @ w), lambda w, x: 2 * rx.relu(x @ w), lambda w, x: rx.relu(x @ w + WEIGHTS[:1])],
+    ids=["another activation", "behind the activation", "with a constant"],
+)
+def test_another_function_of_the_same_weights_is_refused(other, tmp_path):
+    rx.diagnose(lambda w, x: rx.relu(x @ w), X, params=WEIGHTS, resume=tmp_path / "run.npz")
     with pytest.raises(ValueError, match="kept for another model"):
-        rx.diagnose(lambda w, x: rx.tanh(x @ w), X, params=np.eye(5, dtype=np.float32), resume=tmp_path / "run.npz")
+        rx.diagnose(other, X, params=WEIGHTS, resume=tmp_path / "run.npz")
 
 
-def test_a_loss_that_is_an_object_is_the_same_one_in_another_process(tmp_path):
-    def squares(outputs, y, scale):
-        return (scale * (outputs - y) ** 2).mean(axis=-1)
+def test_another_constant_is_refused(tmp_path):
+    def model(shift):
+        return lambda w, x: rx.relu(x @ w + shift)
 
-    w, y = np.eye(5, dtype=np.float32), X
-    runs = [
-        rx.diagnose(
+    rx.diagnose(model(WEIGHTS[:1]), X, params=WEIGHTS, resume=tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="kept for another model"):
+        rx.diagnose(model(WEIGHTS[1:2]), X, params=WEIGHTS, resume=tmp_path / "run.npz")
+
+
+def test_another_rule_backward_is_refused(tmp_path):
+    def options(slope):
+        rectifier = rx.surrogate(rx.relu, slope)
+        return {"model": lambda w, x: rectifier(x @ w), "loss": "mse", "resume": tmp_path / "run.npz"}
+
+    first, second = options(rx.sigmoid), options(rx.tanh)
+    rx.diagnose(batches=(X, X), params=WEIGHTS, **first)
+    with pytest.raises(ValueError, match="kept for another model"):
+        rx.diagnose(batches=(X, X), params=WEIGHTS, **second)
+
+
+def squares(outputs, y, scale):
+    return (scale * (outputs - y) ** 2).mean(axis=-1)
+
+
+def test_a_loss_that_is_an_object(tmp_path):
+    def run(scale):
+        return rx.diagnose(
             lambda w, x: rx.relu(x @ w),
-            (X, y),
-            params=w,
-            loss=functools.partial(squares, scale=np.float32(2)),  # another object each time
+            (X, X),
+            params=WEIGHTS,
+            loss=functools.partial(squares, scale=np.float32(scale)),  # another object each time
             resume=tmp_path / "run.npz",
         )
-        for _ in range(2)
-    ]
-    assert runs[0].loss == runs[1].loss
+
+    assert run(2).loss == run(2).loss
+    with pytest.raises(ValueError, match="kept for another model"):
+        run(3)
+
+
+@pytest.mark.parametrize("changed", ["x", "y"])
+def test_other_numbers_in_a_later_batch_are_refused_and_the_file_stays(changed, tmp_path):
+    file = tmp_path / "run.npz"
+    rx.diagnose(apply, batches(), resume=file, **OPTIONS)
+    before, others = file.read_bytes(), [list(batch) for batch in batches()]
+    others[3][changed == "y"] = others[3][changed == "y"][::-1].copy()
+    with pytest.raises(
+        ValueError, match="holds 35 examples, and as many with other numbers in them: expected the same"
+    ):
+        rx.diagnose(apply, map(tuple, others), resume=file, **OPTIONS)
+    assert file.read_bytes() == before
 
 
 def test_a_file_of_statistics_alone(tmp_path):
