@@ -56,8 +56,8 @@ def diagnose(
             called with the number of examples done so far.
         resume: a file that keeps the sums, written every few seconds and at the end, whole or not at all. Where it is
             there already, the batches that are in it are read from ``batches`` but not measured again: a run that was
-            killed ends with the numbers of one that was not. The equations that JAX traces, the weights and every number
-            of those batches must be the same as then.
+            killed ends with the numbers of one that was not. The equations that JAX traces, the weights and every
+            number of those batches must be the same as then.
 
     Returns:
         A :class:`Diagnosis`: ``.summary``, ``.alarms``, ``.to_html()``, ``.to_json()``, ``.figure()``; it shows itself

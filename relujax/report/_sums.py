@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..probes import Stats, load, merge, save, sites, to_host
+from ..probes import Stats, load, merge, save, to_host
 from ._models import Model
 
 #: Sums are written no more often than this, in seconds.
@@ -57,7 +57,7 @@ def _with_sites_of(found: Stats, stats: Stats) -> Stats:
 
 
 def fingerprint(model: Model, loss: Any, x: Any, y: Any) -> int:
-    """A number of what is computed on a batch, and of what with: equations forward and backward, weights, and the batch.
+    """A number of what is computed on a batch, and with what: equations forward and backward, weights, the batch.
 
     The same in another process of the same versions: addresses of objects do not count.
     """
