@@ -11,6 +11,7 @@ import jax
 from . import _jaxpr as jx
 from ._activations import CARRIERS, Found, activations, is_activation, is_plain_call, spread_feeds, weighs
 from ._graph import Node, Path, Step, build
+from ._shards import Division, divisions
 from ._sites import Finding, Match, Opaque, Site
 
 #: Calls of code that is not JAX's.
@@ -83,6 +84,7 @@ class _Place:
     counted: bool = True
     backward: bool = False
     mesh: Mapping[str, int] = field(default_factory=dict)
+    divided: Mapping[tuple[Path, Any], Division] = field(default_factory=dict)
     typed: bool = True
     stack: str = ""
     source: str | None = None
@@ -138,24 +140,32 @@ class _Finder:
             why = "it is a function of the parameters alone, not of the data"
             self.opaque.append(Opaque(name, (kind,), why, source))
             return None
-        first = node.aval.shape[0] * math.prod(n for _, n, role in _shards(node, place) if role == "examples")
+        shards, lost = _shards(node, place)
+        if lost:
+            why = f"which of its axes is divided by {lost} is not known"
+            self.opaque.append(Opaque(name, (kind,), why, source))
+            return None
+        first = node.aval.shape[0] * math.prod(size for _, size, axis in shards if axis == 0)
         if self.batch is not None and first != self.batch:
             why = f"its first axis is {first} long, not the {self.batch} of the examples"
             self.opaque.append(Opaque(name, (kind,), why, source))
             return None
-        return Match(self._site(step, kind, origins, source, place), step.eqn, found.at, found.form, found.gate)
+        site = self._site(step, kind, origins, source, place, shards)
+        return Match(site, step.eqn, found.at, found.form, found.gate)
 
-    def _site(self, step: Step, kind: str, origins: frozenset, source: str | None, place: _Place) -> Site:
+    def _site(
+        self, step: Step, kind: str, origins: frozenset, source: str | None, place: _Place, shards: tuple
+    ) -> Site:
         module, weights = _nearest_module(origins)
         name = jx.joined(module or jx.joined(place.stack, step.stack), kind)
         candidates = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
         unique = next(candidate for candidate in candidates if candidate not in self.names)
         self.names.add(unique)
         node = step.outputs[0]
-        shape, shards = list(node.aval.shape), _shards(node, place)
-        for _, size, role in shards:
-            if role != "copies":
-                shape[Site.divided(role, len(shape))] *= size
+        shape = list(node.aval.shape)
+        for _, size, axis in shards:
+            if axis is not None:
+                shape[axis] *= size
         return Site(
             unique,
             kind,
@@ -209,8 +219,9 @@ class _Finder:
         elif name == "cond":
             bodies, given = eqn.params["branches"], step.inputs[1:]
         elif name == "shard_map" and not place.mesh:
-            given = [_sharded(i, spec) for i, spec in zip(step.inputs, eqn.params["in_specs"], strict=True)]
-            inside = replace(inside, mesh=dict(eqn.params["mesh"].shape), typed=eqn.params["check_vma"])
+            mesh = {name: eqn.params["mesh"].shape[name] for name in jx.manual_axes(eqn)}
+            divided = divisions(jaxprs[0], eqn.params["in_specs"], list(mesh), step.path)
+            inside = replace(inside, mesh=mesh, divided=divided, typed=eqn.params["check_vma"])
         elif name not in jx.CHECKPOINTS:
             self._closed(step, f"the probe does not look inside {name}", inside, jaxprs)
             return
@@ -233,7 +244,6 @@ class _Finder:
                 data=outer.data,
                 noise=outer.noise,
                 fixed=outer.fixed,
-                roles=outer.roles,
                 origins=outer.origins,
             )
             for i, (var, outer) in enumerate(zip(inner.invars, given, strict=True))
@@ -261,31 +271,19 @@ def _inside_closed(jaxpr: Any) -> tuple[tuple[str, ...], list[Opaque]]:
 def _mixed(carried: Sequence[Node], operands: Sequence[Node]) -> list[Node]:
     """What a loop carries depends, from the second turn on, on everything else that goes in."""
     data, noise = any(o.data for o in operands), any(o.noise for o in operands)
-    roles = frozenset().union(*(o.roles for o in operands))
     further = frozenset({_DATA}) if data else frozenset()
-    return [
-        replace(c, number=None, fixed=False, data=data, noise=noise, roles=roles, origins=c.origins | further)
-        for c in carried
-    ]
+    return [replace(c, number=None, fixed=False, data=data, noise=noise, origins=c.origins | further) for c in carried]
 
 
-def _sharded(node: Node, spec: Any) -> Node:
-    """An input of ``shard_map``, with what its mesh axes divide."""
-    roles = set()
-    for dim, names in enumerate(spec):
-        for name in names if isinstance(names, tuple) else (names,) if names is not None else ():
-            roles.add((name, ("examples" if dim == 0 else "positions") if node.data else "units"))
-    return replace(node, roles=frozenset(roles))
-
-
-def _shards(node: Node, place: _Place) -> tuple[tuple[str, int, str], ...]:
-    """Over which mesh axes a value differs; where data and parameters disagree on what an axis divides, data wins."""
-    roles = {} if place.typed else dict.fromkeys(place.mesh, "copies")
-    for role in ("units", "positions", "examples"):
-        roles |= {name: role for name, r in node.roles if r == role}
-    if place.typed:
-        roles = {name: roles.get(name, "examples") for name in jx.varying(node.aval)}
-    return tuple((name, place.mesh[name], roles[name]) for name in place.mesh if name in roles)
+def _shards(node: Node, place: _Place) -> tuple[tuple[tuple[str, int, int | None], ...], str]:
+    """What divides which axis of a value, as :class:`Site` has it; and a mesh axis of which that is not known."""
+    known = place.divided.get(node.key, {}) if node.key else {}
+    axes: dict[str, int | None] = dict.fromkeys(jx.varying(node.aval) if place.typed else known)
+    axes |= {name: axis for name, axis in known.items() if name in axes}
+    lost = next((name for name in place.mesh if name in axes and axes[name] is None), "")
+    if not place.typed:
+        axes = dict.fromkeys(place.mesh) | axes
+    return tuple((name, place.mesh[name], axes[name]) for name in place.mesh if name in axes), lost
 
 
 def _nearest_module(origins: Iterable[_Origin]) -> tuple[str, tuple[str, ...]]:

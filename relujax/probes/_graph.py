@@ -15,8 +15,6 @@ Path = tuple[int, ...]
 
 #: Most elements of a constant array that are compared, to see whether they are all one number.
 _SMALL = 4096
-#: Collectives after which a value no longer differs along the axes that they name.
-_JOINING = ("psum", "psum_invariant", "pmax", "pmin", "all_gather", "all_gather_invariant")
 
 
 @dataclass(eq=False, slots=True)
@@ -35,8 +33,6 @@ class Node:
         data: whether it depends on an argument that is no parameter.
         noise: whether it depends on random bits.
         fixed: whether it depends on neither data, parameters nor noise.
-        roles: in ``shard_map``, the mesh axes along which it differs, and what they divide: "examples", "positions" or
-            "units".
         origins: the parameters behind it, filled in by the finder.
         feeds: whether something other than a scalar depends on it, filled in by the finder.
     """
@@ -52,7 +48,6 @@ class Node:
     data: bool = False
     noise: bool = False
     fixed: bool = False
-    roles: frozenset = frozenset()
     origins: frozenset = frozenset()
     feeds: bool = False
 
@@ -164,18 +159,12 @@ def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any]
 
 
 def _flags(eqn: Any, inputs: tuple[Node, ...]) -> dict[str, Any]:
-    name = eqn.primitive.name
-    if name == "random_bits":  # what it depends on is a key
+    if eqn.primitive.name == "random_bits":  # what it depends on is a key
         return {"noise": True}
-    roles = frozenset().union(*(i.roles for i in inputs))
-    if name in _JOINING:
-        over = jx.axis_names(eqn)
-        roles = frozenset(role for role in roles if role[0] not in over)
     return {
         "data": any(i.data for i in inputs),
         "noise": any(i.noise for i in inputs),
         "fixed": bool(inputs) and all(i.fixed for i in inputs),
-        "roles": roles,
     }
 
 

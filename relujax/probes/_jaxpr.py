@@ -128,6 +128,12 @@ def axis_names(eqn: Any) -> tuple:
     return tuple(names) if isinstance(names, (tuple, list, frozenset)) else (names,)
 
 
+def manual_axes(eqn: Any) -> tuple[str, ...]:
+    """The mesh axes over which a ``shard_map`` maps, major first."""
+    names = eqn.params.get("newly_manual_axes", eqn.params.get("manual_axes"))
+    return tuple(name for name in eqn.params["mesh"].shape if name in names)
+
+
 def varying(aval: Any) -> frozenset:
     """In ``shard_map``, the mesh axes along which a value differs."""
     kind = getattr(aval, "manual_axis_type", None)

@@ -48,7 +48,8 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
         within = None if mask is None else mask[..., None]
         sums = _careful_sums(y, slope, floor, saturates, within)
     by_example = sums.pop("by_example")
-    if others := site.over("positions", "units"):
+    shards = zip(site.shards, site.roles, strict=True)
+    if others := tuple(name for (name, _, _), role in shards if role in ("positions", "units")):
         by_example = jax.lax.psum(by_example, others)
     return SiteStats(
         **sums,
@@ -176,7 +177,7 @@ def measure_signal(g: jax.Array, mask: jax.Array | None = None) -> Signal:
 def empty_signal(site: Site, behind: bool) -> Signal:
     """The token that :func:`measure_signal` fills, with axes for the shards and the scans around the site."""
     shards = (math.prod(size for _, size, _ in site.shards),) if site.shards else ()
-    apart = math.prod(size for _, size, role in site.shards if role == "units")
+    apart = math.prod(size for _, size, axis in site.shards if site.role(axis) == "units")
     shape = (*shards, *site.steps, site.units // apart)
     wide = widen(jnp.zeros((), site.dtype)).dtype
     return Signal(

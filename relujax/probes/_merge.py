@@ -24,7 +24,7 @@ def repeat(first: SiteStats, second: SiteStats) -> SiteStats:
 def join(site: Site, stacked: Any) -> Any:
     """The statistics, or the signal, of the shards of ``shard_map``, which come stacked along a leading axis."""
     sizes = tuple(size for _, size, _ in site.shards)
-    roles = tuple(role for _, _, role in site.shards)
+    roles = site.roles
     if not sizes:
         return jax.tree.map(lambda value: value[0], stacked)
     apart = tuple(i for i, role in enumerate(roles) if role == "units")

@@ -63,10 +63,12 @@ def _mask_of(site: Site, mask: Any, y: jax.Array) -> jax.Array | None:
             "of their axes"
         ) from error
     here = site.in_rows(jax.ShapeDtypeStruct(y.shape, y.dtype)).shape
-    for role in ("examples", "positions"):
-        if names := site.over(role):  # in shard_map: the part of this device
-            axis = site.divided(role, len(site.shape))
-            mask = jax.lax.dynamic_slice_in_dim(mask, jax.lax.axis_index(names) * here[axis], here[axis], axis)
+    for divided in range(len(site.shape)):  # in shard_map: the part of this device
+        names = tuple(name for name, _, axis in site.shards if axis == divided)
+        if not names or site.role(divided) == "units":
+            continue
+        axis = site.row_axis(divided)
+        mask = jax.lax.dynamic_slice_in_dim(mask, jax.lax.axis_index(names) * here[axis], here[axis], axis)
     return mask
 
 
@@ -158,10 +160,9 @@ def _unsharded(site: Site, stacked: jax.Array) -> jax.Array:
     """The output of all shards."""
     y = stacked.reshape(*(size for _, size, _ in site.shards), *stacked.shape[1:])
     for k in reversed(range(len(site.shards))):  # the minor mesh axis first
-        role = site.shards[k][2]
+        axis = site.shards[k][2]
         parts = list(jnp.moveaxis(y, k, 0))
-        rank = len(site.shape)
-        y = parts[0] if role == "copies" else jnp.concatenate(parts, axis=site.divided(role, rank) - rank)
+        y = parts[0] if axis is None else jnp.concatenate(parts, axis=axis - len(site.shape))
     return y
 
 

@@ -222,7 +222,6 @@ class _Runner:
             out, records = self.region(params["jaxpr"], values, here, tokens)
             return out, jax.tree.map(lambda record: jnp.asarray(record)[None], records)
 
-        names = params.get("newly_manual_axes", params.get("manual_axes"))
         out, records = jax.shard_map(
             call,
             mesh=params["mesh"],
@@ -231,7 +230,7 @@ class _Runner:
                 {path: axes[path] if sites[path].shards else PartitionSpec() for path in tokens},
             ),
             out_specs=(list(params["out_specs"]), axes),
-            axis_names=set(names),
+            axis_names=set(jx.manual_axes(eqn)),
             check_vma=params["check_vma"],
         )(values, tokens)
         return out, {path: self.verb.join(sites[path], record) for path, record in records.items()}

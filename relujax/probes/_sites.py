@@ -31,9 +31,9 @@ class Site:
         layers: for each of them, whether it scans over parameters, so that its steps are layers; else they are time.
         scans: for each of them, how many entries of ``path`` lead to its equation.
         axis: the axis that counts units, where the user has said so.
-        shards: in ``shard_map``, the mesh axes along which its output differs: ``(name, size, role)``, where an axis
-            divides the "examples", the "units", or the "positions" of an example; without types that vary
-            (``check_vma=False``) also those along which there are "copies".
+        shards: in ``shard_map``, the mesh axes along which its output differs: ``(name, size, axis)``, with the axis of
+            the output that each divides; without types that vary (``check_vma=False``) also those along which there are
+            copies, with None.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Site:
     layers: tuple[bool, ...] = ()
     scans: tuple[int, ...] = ()
     axis: int | None = None
-    shards: tuple[tuple[str, int, str], ...] = ()
+    shards: tuple[tuple[str, int, int | None], ...] = ()
 
     @property
     def unit_axis(self) -> int | None:
@@ -87,14 +87,22 @@ class Site:
         """Elements of one example."""
         return math.prod(self.rows[1:])
 
-    @staticmethod
-    def divided(role: str, rank: int) -> int:
-        """The axis of an output of that rank that a mesh axis of that role divides."""
-        return {"examples": 0, "positions": 1 if rank > 2 else 0, "units": rank - 1}[role]
+    def role(self, axis: int | None) -> str:
+        """What an axis of the output counts: "examples", "positions" of an example, or "units"; None has "copies"."""
+        if axis is None:
+            return "copies"
+        if axis == self.unit_axis:
+            return "units"
+        return "positions" if axis or self.unit_axis == 0 else "examples"
 
-    def over(self, *roles: str) -> tuple[str, ...]:
-        """The mesh axes that divide the examples, the positions or the units."""
-        return tuple(name for name, _, role in self.shards if role in roles)
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What each of the mesh axes divides."""
+        return tuple(self.role(axis) for _, _, axis in self.shards)
+
+    def row_axis(self, axis: int) -> int:
+        """Where an axis of the output, not that of its units, is in :attr:`rows`."""
+        return axis if self.unit_axis is None or axis < self.unit_axis or self.unit_axis == 0 else axis - 1
 
 
 @dataclass(frozen=True)

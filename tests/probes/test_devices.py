@@ -50,18 +50,53 @@ for check in (True, False):
         f"units, {check}": mapped((by_units, P("data")), check, "data", together),
     }
 
+
+
+def shard(fun, specs, over, **options):
+    local = lambda *args: jax.lax.psum(fun(*args), over)
+    return fun, jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P()), options
+
+
+def image(w, x):  # channels last
+    y = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jnp.sum(jax.nn.relu(y) ** 2)
+
+
+def units_in_the_middle(w, x):
+    return jnp.sum(jnp.tanh(jnp.einsum("bti,ih->bht", x, w)) ** 2)
+
+
+def stacked(w, x):
+    return jnp.sum(jax.lax.scan(lambda h, w: (rx.elu(h @ w), None), x, jnp.stack([w, -w]))[0] ** 2)
+
+
+bare, kernel = params["up"], rng.standard_normal((1, 1, 6, 8), np.float32)
+square, pictures = rng.standard_normal((6, 6), np.float32), rng.standard_normal((8, 4, 4, 6), np.float32)
+linear = lambda w, x: jnp.sum(rx.elu(x @ w) ** 2)
+OTHERS = {
+    "bare weights": ((bare, x), *shard(linear, (P(None, "model"), P("data")), ("data", "model"))),
+    "third axis": ((kernel, pictures), *shard(image, (P(), P("data", None, "model")), ("data", "model"))),
+    "channels": ((kernel, pictures), *shard(image, (P(None, None, None, "model"), P(None, "data")), ("data", "model"))),
+    "units in the middle": (
+        (bare, x),
+        *shard(units_in_the_middle, (P(None, "model"), P(None, "data")), ("data", "model"), unit_axis=1),
+    ),
+    "scanned": ((square, x), *shard(stacked, (P(), P("model", "data")), ("data", "model"))),
+}
 edges = np.linspace(-2, 2, 5)
 (want_value, want_grad), want = jax.jit(rx.probe_grad(loss, edges=edges, gains=True))(params, x)
-faults = {name: [] for name in [*CASES, "auto"]}
+whole_run = (want_value, want_grad, want)
+faults = {name: [] for name in [*CASES, *OTHERS, "auto"]}
 
 
-def compare(name, got):
+def compare(name, got, expected=None):
     (value, grad), stats = got
+    want_value, want_grad, want = expected or whole_run
     if not np.allclose(value, want_value, rtol=1e-5):
         faults[name].append(f"value {value} for {want_value}")
-    for key in grad:
-        if not np.allclose(grad[key], want_grad[key], rtol=1e-4, atol=1e-5):
-            faults[name].append(f"gradient of {key}")
+    for a, b in zip(jax.tree.leaves(grad), jax.tree.leaves(want_grad)):
+        if not np.allclose(a, b, rtol=1e-4, atol=1e-4):
+            faults[name].append("gradient")
     if list(stats) != list(want):
         faults[name].append(f"sites {list(stats)}")
         return
@@ -86,6 +121,19 @@ def compare(name, got):
 for name, fun in CASES.items():
     try:
         compare(name, jax.jit(rx.probe_grad(fun, edges=edges, gains=True))(params, x))
+    except Exception as error:
+        faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
+for name, (args, fun, mapped_fun, options) in OTHERS.items():
+    try:
+        of = lambda fun: jax.jit(rx.probe_grad(fun, edges=edges, gains=True, **options))
+        (value, grad), stats = of(fun)(*args)
+        compare(name, of(mapped_fun)(*args), (value, grad, stats))
+        masked = rng.random((8, 4) if args[1].ndim == 4 else (8, 6)) < 0.7
+        of = lambda fun: jax.jit(rx.probe(fun, mask=masked, **options))(*args)[1]
+        [a], [b] = of(fun).by_site.values(), of(mapped_fun).by_site.values()
+        for field in ("examples", "count", "active", "passing", "histogram"):
+            if not np.array_equal(getattr(a, field), getattr(b, field)):
+                faults[name].append(f"masked {field} {getattr(b, field)} for {getattr(a, field)}")
     except Exception as error:
         faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
 mask = rng.random((8, 6)) < 0.7
@@ -151,9 +199,10 @@ def faults():
 
 
 CASES = ["examples", "examples over both axes", "positions", "units"]
+OTHERS = ["bare weights", "third axis", "channels", "units in the middle", "scanned"]
 
 
-@pytest.mark.parametrize("case", ["auto", *(f"{case}, {check}" for case in CASES for check in (True, False))])
+@pytest.mark.parametrize("case", ["auto", *OTHERS, *(f"{case}, {check}" for case in CASES for check in (True, False))])
 def test_one_process_of_four_devices(faults, case):
     assert faults[case] == []
 
