@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from ._graph import Path
 from ._measure import empty_signal, measure, measure_signal, stable_norm, with_signal
 from ._merge import join, repeat
-from ._run import Instrumented, Use, Verb, instrument
-from ._sites import Site, nearest
+from ._run import Instrumented, Use, Verb, instrument, varying_as
+from ._sites import Match, Site, nearest
 from ._statistics import Signal, SiteStats, Stats
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
@@ -218,8 +218,7 @@ def probe_grad(
         traced = _with_overrides(instrument(loss, args, batch), unit_axis, mask)
         # A while loop has no backward pass, and a token in it would ask for one.
         backward = [site for site in traced.finding.sites if site.executions is not None]
-        split = {m.site.path for m in traced.finding.matches if gains and m.gate is None}
-        tokens = {site.path: empty_signal(site, site.path in split) for site in backward}
+        tokens = {m.site.path: _token(m, gains) for m in traced.finding.matches if m.site in backward}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
@@ -246,6 +245,13 @@ def probe_grad(
         return ((value, aux) if has_aux else value, gradients), _stats(traced, records)
 
     return probed
+
+
+def _token(match: Match, gains: bool) -> Signal:
+    """What the signal at a site arrives in."""
+    token = empty_signal(match.site, behind=gains and match.gate is None)
+    inside = not match.site.shards  # of no shard_map in the function, but maybe of one around it
+    return varying_as(token, match.eqn.outvars[0].aval) if inside else token
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

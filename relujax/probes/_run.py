@@ -247,10 +247,10 @@ _CALLS = {
 
 def zeros_of(shapes: Any) -> Any:
     """Arrays of zeros, which differ along the mesh axes along which those of these shapes do."""
+    return jax.tree.map(lambda shape: varying_as(jnp.zeros(shape.shape, shape.dtype), shape), shapes)
 
-    def zeros(shape: Any) -> jax.Array:
-        value = jnp.zeros(shape.shape, shape.dtype)
-        axes = tuple(jx.varying(shape))
-        return jax.lax.pcast(value, axes, to="varying") if axes else value
 
-    return jax.tree.map(zeros, shapes)
+def varying_as(tree: Any, aval: Any) -> Any:
+    """Arrays that, inside ``shard_map``, differ along the mesh axes along which a value of that type does."""
+    axes = tuple(jx.varying(aval))
+    return jax.tree.map(lambda value: jax.lax.pcast(value, axes, to="varying"), tree) if axes else tree

@@ -8,6 +8,7 @@ import jax
 from ..functions import ACTIVATIONS
 from ..gradients import few_bit as _few_bit
 from . import _jaxpr as jx
+from ._graph import Node
 from ._run import Instrumented, Use, Verb, instrument
 from ._sites import nearest
 
@@ -93,7 +94,8 @@ def lean(fun: Callable, few_bit: int | None = None) -> Callable:
     Args:
         fun: any JAX function; it is not edited, only traced.
         few_bit: for those that need their input for an exact gradient (gelu, silu, mish), the number of bits per
-            element to keep instead, as in :func:`relujax.few_bit`; None for exact gradients.
+            element to keep instead, as in :func:`relujax.few_bit`; None for exact gradients. One with a parameter
+            that is only known when the model runs, such as a learned beta of swish, stays exact.
 
     Returns:
         ``leaner(*args)``: values and gradients same to rounding, unless ``few_bit`` is given; then the values are.
@@ -116,16 +118,18 @@ def _lean_output(use: Use, bits: int | None) -> jax.Array:
     if match.form is not None:
         if match.eqn.primitive.name in jx.CUSTOM_CALLS:
             return use.output()
+        parameters = [use.value(v) for v in match.form.options.values() if isinstance(v, Node)]
         act = use.registered
     elif jx.is_from_jax_nn(match.eqn):
-        rest = [v for i, v in enumerate(use.operands) if i not in match.at]
+        parameters = [v for i, v in enumerate(use.operands) if i not in match.at]
 
         def named(x: jax.Array) -> jax.Array:
-            return ACTIVATIONS[kind].fun(x, *rest)
+            return ACTIVATIONS[kind].fun(x, *parameters)
 
         act = named
     else:
         return use.output()
-    if bits is not None and ACTIVATIONS[kind].residual == "input":
+    is_known = not any(isinstance(value, jax.core.Tracer) for value in parameters)  # as a table of slopes asks for
+    if bits is not None and is_known and ACTIVATIONS[kind].residual == "input":
         act = _few_bit(act, bits)
     return act(use.x).astype(match.eqn.outvars[0].aval.dtype)

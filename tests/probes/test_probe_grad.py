@@ -202,3 +202,23 @@ def test_an_option_for_a_site_that_is_not_there(option, value):
     for verb in (rx.probe, rx.probe_grad):
         with pytest.raises(ValueError, match=f"got {option} for a site 'a/rleu' that is not there.*'a/relu'"):
             jax.eval_shape(verb(loss, **{option: {"a/rleu": value}}), PARAMS, X, LABELS)
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_called_inside_shard_map(scanned):
+    def loss(w, x):
+        if scanned:
+            return jnp.mean(jax.lax.scan(lambda h, w: (rx.tanh(h @ w), None), x, jnp.stack([w, w]))[0])
+        return jnp.mean(jax.nn.relu(x @ w))
+
+    def measured(step, w, x):
+        stats = rx.probe_grad(loss, gains=True)(w, x)[1], rx.watch(loss, every=2)(step, w, x)[1]
+        return jax.tree.map(lambda value: value[None], stats)
+
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    args = 4, jax.random.normal(jax.random.key(0), (3, 3)), jax.random.normal(jax.random.key(1), (5, 3))
+    specs = (spec(), spec(), spec("data"))
+    mapped = jax.shard_map(measured, mesh=mesh, in_specs=specs, out_specs=spec("data"))
+    got, want = (jax.tree.leaves(jax.jit(f)(*args)) for f in (mapped, measured))  # a scan stands elsewhere in it
+    chex.assert_trees_all_close(got, want, rtol=1e-6)

@@ -170,6 +170,14 @@ def test_lean_with_few_bits_changes_only_gradients_and_only_where_the_input_is_k
         assert (1e-3 < apart < 1) == (act is jax.nn.gelu)
 
 
+def test_lean_with_few_bits_leaves_a_learned_parameter_exact():
+    def loss(b, x):
+        return jax.nn.squareplus(x, b).sum()
+
+    grads = [jax.jit(jax.grad(f, argnums=(0, 1)))(jnp.float32(2), X) for f in (rx.lean(loss, few_bit=2), loss)]
+    chex.assert_trees_all_close(*grads, rtol=1e-5)
+
+
 def test_lean_leaves_rules_of_the_users_own_alone():
     @jax.custom_vjp
     def odd(x):
