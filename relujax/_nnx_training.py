@@ -71,6 +71,7 @@ def watch(loss: Callable, has_aux: bool = False, *, every: int, wrt: Any = nnx.P
     >>> [len(rx.summarize(watched(step, model, jnp.ones((4, 2), "float32"))[1]).scalars()) > 0 for step in (9, 10, 11)]
     [False, True, False]
     """
+    probes.watch(loss, every=every, **options)  # what is wrong with these is told now, not at the first step
 
     def watched(step: Any, model: Any, *args: Any) -> tuple[Any, Any]:
         pure, given, (params, rest) = _pure(model, args, loss, has_aux, wrt, options)

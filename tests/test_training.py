@@ -193,3 +193,11 @@ def test_scalars_by_hand():
     assert found["a/relu/activation_gain"] == pytest.approx(np.sqrt(7 / 12))
     assert {type(value) for value in found.values()} == {float}
     assert "a/relu/weight_gain" not in found  # there is no site before
+
+
+@pytest.mark.parametrize("watch", [rx.watch, rx.nnx.watch])
+def test_every_must_be_a_whole_number(watch):
+    with pytest.raises(TypeError):
+        watch(lambda model, x: x.sum(), every=2.5)
+    with pytest.raises(ValueError, match=r"got every=0: expected"):
+        watch(lambda model, x: x.sum(), every=0)

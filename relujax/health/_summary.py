@@ -70,6 +70,7 @@ class SiteSummary:
         weights: paths of the parameters before this site.
         output_histogram: outputs by value, where the probe was given edges: below the first, between each two, from the
             last one up; else None.
+        output_edges: those edges, or None.
         activation_gain: factor by which this activation's slopes change the norm of the gradient that comes back
             through it; None unless :func:`relujax.probe_grad` was asked for ``gains``, and for gated units.
         weight_gain: factor by which all that lies between the site before and this one (weights, norms, sums of
@@ -107,6 +108,7 @@ class SiteSummary:
     saturated: int | None = None
     weights: tuple[str, ...] = ()
     output_histogram: tuple[int, ...] | None = None
+    output_edges: tuple[float, ...] | None = None
     activation_gain: float | None = None
     weight_gain: float | None = None
     step: tuple[int, ...] = ()
@@ -114,7 +116,9 @@ class SiteSummary:
 
     def measured(self) -> dict[str, float | None]:
         """What one watches over training, one number each; None where it was not measured."""
-        shares = {f"{name}_fraction": getattr(self, name) / self.units for name in ("dead", "dormant", "silent")}
+        shares = {
+            f"{name}_fraction": getattr(self, name) / max(self.units, 1) for name in ("dead", "dormant", "silent")
+        }
         numbers = ("mean", "std", "largest", "nonfinite", "signal_norm", "signal_zero_fraction", "activation_gain")
         rest = (*numbers, "weight_gain", "weight_gradient_norm", "saturated_fraction")
         return {"active_fraction": self.active_fraction, **shares, **{name: getattr(self, name) for name in rest}}
@@ -146,7 +150,7 @@ class Summary(Sequence[SiteSummary]):
 
     Attributes:
         rows: one per site, and per layer of a scan over layers.
-        opaque: parts of the function that were not entered.
+        opaque: parts of the function that were not entered, and sites that did not run: of a branch that was not taken.
     """
 
     rows: tuple[SiteSummary, ...]
@@ -168,13 +172,11 @@ class Summary(Sequence[SiteSummary]):
     def scalars(self) -> dict[str, float]:
         """Flat names and numbers for a logger: ``{"hidden/relu/active_fraction": 0.5, ...}``.
 
-        Counts of units are shares of the layer here. What was not measured is left out; so are sites of which no
-        example was seen.
+        Counts of units are shares of the layer here. What was not measured is left out.
         """
         return {
             f"{row.name}/{name}": float(value)
             for row in self.rows
-            if row.examples
             for name, value in row.measured().items()
             if value is not None
         }
@@ -191,7 +193,7 @@ class Summary(Sequence[SiteSummary]):
             source = os.path.basename(row.source) if row.source else "-"
             lines.append(f"{name:<{width}} {share:>7} {dead:>9} {' '.join(f'{c:>9}' for c in cells)}  {source}")
         if self.opaque:
-            lines.append(f"parts that were not entered, and are not in this table: {len(self.opaque)}; see .opaque")
+            lines.append(f"parts that were not measured, and are not in this table: {len(self.opaque)}; see .opaque")
         return "\n".join(lines)
 
 
@@ -242,8 +244,12 @@ def summarize(stats: Stats) -> Summary:
     (0.25, 1)
     """
     placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
-    rows = [row for _, row in sorted(placed, key=lambda item: item[0])]
-    return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), stats.opaque)
+    in_order = [row for _, row in sorted(placed, key=lambda item: item[0])]
+    rows = [row for row in in_order if row.examples]
+    idle = tuple(
+        Opaque(row.kind, (row.kind,), f"{row.name} did not run", row.source) for row in in_order if not row.examples
+    )
+    return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), (*stats.opaque, *idle))
 
 
 def _with_weight_gain(before: SiteSummary, row: SiteSummary) -> SiteSummary:
@@ -277,8 +283,8 @@ def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:
     folded = replace(
         jax.tree.map(total, replace(stats, signal=None)),
         # An example that is seen at every step is one example.
-        examples=to_host(stats.examples).max(axis=time),
-        largest=to_host(stats.largest).max(axis=time),
+        examples=to_host(stats.examples).max(axis=time, initial=0),
+        largest=to_host(stats.largest).max(axis=time, initial=0),
         signal=None
         if signal is None
         else replace(signal.with_norms(lambda n: np.sqrt(total(to_host(n) ** 2))), zeros=total(signal.zeros)),
@@ -309,7 +315,7 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         dead_bound=min(1.0, 3 / max(examples, 1)),
         mean=mean,
         std=float(np.sqrt(max(second - mean**2, 0.0))) if np.isfinite(second) else second,
-        largest=float(stats.largest.max()),
+        largest=float(stats.largest.max(initial=0)),
         nonfinite=nonfinite,
         active_histogram=tuple(int(n) for n in stats.histogram),
         signal_norm=None if signal is None else float(np.linalg.norm(signal.norm) / np.sqrt(max(examples, 1))),
@@ -320,6 +326,7 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         saturated=int((stats.active < SATURATED_ACTIVITY * count).sum()) if saturating else None,
         weights=site.weights,
         output_histogram=None if stats.outputs is None else tuple(int(n) for n in stats.outputs),
+        output_edges=stats.edges,
         activation_gain=_activation_gain(signal),
         step=step,
         steps=steps,

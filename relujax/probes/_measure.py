@@ -47,19 +47,29 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
     else:
         within = None if mask is None else mask[..., None]
         sums = _careful_sums(y, slope, floor, saturates, within)
-    by_example = sums.pop("by_example")
-    shards = zip(site.shards, site.roles, strict=True)
-    if others := tuple(name for (name, _, _), role in shards if role in ("positions", "units")):
-        by_example = jax.lax.psum(by_example, others)
+    by_example = _over(site, ("positions", "units"), sums.pop("by_example"))
+    size: Any = np.full(1, site.size, np.int32)
+    examples = jnp.int32(y.shape[0])
+    if mask is not None:  # of each example what is let through, and only the examples of which something is
+        positions = jnp.sum(mask, axis=tuple(range(1, mask.ndim)), dtype=jnp.int32)
+        size = _over(site, ("positions",), positions) * site.units
+        examples = jnp.sum(size > 0, dtype=jnp.int32)
     return SiteStats(
         **sums,
-        examples=jnp.int32(y.shape[0]),
+        examples=examples,
         count=jnp.int32(math.prod(y.shape[:-1])) if mask is None else jnp.sum(mask, dtype=jnp.int32),
-        histogram=_histogram(by_example, site.size),
+        histogram=_histogram(by_example, size),
         outputs=None if edges is None else _binned(y, edges, mask),
         signal=None,
         site=site,
+        edges=edges,
     )
+
+
+def _over(site: Site, roles: tuple[str, ...], value: jax.Array) -> jax.Array:
+    """In ``shard_map``, the sum over the devices between which the site is divided in one of these roles."""
+    names = tuple(name for (name, _, _), role in zip(site.shards, site.roles, strict=True) if role in roles)
+    return jax.lax.psum(value, names) if names else value
 
 
 def _careful_sums(y: Any, slope: Any, floor: float, saturates: bool, within: Any = None) -> dict[str, jax.Array]:
@@ -137,13 +147,18 @@ def _binned(y: jax.Array, edges: Any, mask: Any) -> jax.Array:
     return jnp.zeros(len(edges) + 1, jnp.int32).at[bins].add(counted.reshape(-1).astype(jnp.int32))
 
 
-def _histogram(active: jax.Array, size: int) -> jax.Array:
-    """Examples by share of active elements; the last bin includes the share 1."""
+def _histogram(active: jax.Array, size: Any) -> jax.Array:
+    """Examples by share of active elements; the last bin includes the share 1. An example of no elements is in none.
+
+    ``size``: elements of each example, one per example or one for all.
+    """
     # Bin edges in whole numbers of elements: no share near an edge is rounded into the wrong bin.
-    edges = np.array([math.ceil(i * size / ACTIVE_BINS) for i in range(1, ACTIVE_BINS)], np.int32)
+    whole, rest, i = size // ACTIVE_BINS, size % ACTIVE_BINS, np.arange(1, ACTIVE_BINS, dtype=np.int32)[None]
+    edges = whole[:, None] * i + (rest[:, None] * i + ACTIVE_BINS - 1) // ACTIVE_BINS
     # How many reach each edge, and the differences: comparisons, where a search and a scatter would be loops.
-    reach = jnp.sum(active[:, None] >= edges[None], axis=0, dtype=jnp.int32)
-    everything = jnp.full(1, active.shape[0], jnp.int32)
+    counted = jnp.broadcast_to(size[:, None] > 0, (*active.shape, 1))
+    reach = jnp.sum((active[:, None] >= edges) & counted, axis=0, dtype=jnp.int32)
+    everything = jnp.sum(counted, axis=0, dtype=jnp.int32)
     return jnp.concatenate([everything, reach]) - jnp.concatenate([reach, jnp.zeros(1, jnp.int32)])
 
 

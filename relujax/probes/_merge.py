@@ -83,7 +83,8 @@ def merge(a: Stats, b: Stats) -> Stats:
         Their sum, as NumPy arrays.
 
     Raises:
-        ValueError: when the two are not of the same sites, or only one has backward statistics.
+        ValueError: when the two are not of the same sites, or only one has backward statistics, gains, or a histogram
+            of outputs with those edges.
 
     >>> import relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0]]))
@@ -110,6 +111,16 @@ def _merge_site(a: SiteStats, b: SiteStats) -> SiteStats:
             f"cannot merge statistics of {a.site.name}: got a backward signal in one and none in the other; "
             "expected both from probe, or both from probe_grad"
         )
+    if a.edges != b.edges:
+        raise ValueError(
+            f"cannot merge statistics of {a.site.name}: got histograms with edges {a.edges} and {b.edges}; expected "
+            "the same edges in both"
+        )
+    if a.signal is not None and b.signal is not None and (a.signal.behind is None) != (b.signal.behind is None):
+        raise ValueError(
+            f"cannot merge statistics of {a.site.name}: got gains in one and none in the other; expected both with "
+            "gains=True, or both without"
+        )
     return _combined(a, b, np.maximum, np.add, examples=np.add, of=to_host)
 
 
@@ -120,7 +131,7 @@ def _combined(
     merged = {
         f.name: special.get(f.name, add)(of(getattr(a, f.name)), of(getattr(b, f.name)))
         for f in fields(SiteStats)
-        if f.name not in ("signal", "site", "outputs")
+        if f.name not in ("signal", "site", "outputs", "edges")
     }
     outputs = None if a.outputs is None or b.outputs is None else add(of(a.outputs), of(b.outputs))
     signal = None
@@ -133,4 +144,4 @@ def _combined(
             zeros=add(of(a.signal.zeros), of(b.signal.zeros)),
             behind=behind,
         )
-    return SiteStats(**merged, outputs=outputs, signal=signal, site=a.site)
+    return replace(a, **merged, outputs=outputs, signal=signal)

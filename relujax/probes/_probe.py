@@ -1,12 +1,14 @@
 """The same function with statistics of its activations as extra outputs, forward and backward."""
 
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._graph import Path
 from ._measure import empty_signal, measure, measure_signal, stable_norm, with_signal
@@ -90,8 +92,8 @@ def probe(
             activation that does not begin with that axis is listed in ``Stats.opaque``, not misread.
         unit_axis: the axis that counts units, of all sites or by site name, where it is not the last.
         mask: positions that count, ``(examples, ...)``, such as those of a sentence that are no padding; one for all
-            sites, or by site name.
-        edges: ascending numbers, for a histogram of the outputs of each site.
+            sites, or by site name. An example of which nothing counts is no example.
+        edges: ascending numbers, known when traced, for a histogram of the outputs of each site.
 
     Returns:
         ``probed(*args) -> (fun(*args), Stats)``, pure, jittable and differentiable; the values are the same to
@@ -99,7 +101,7 @@ def probe(
 
     Raises:
         TypeError: for a function that cannot be traced.
-        ValueError: for a site that is not there, an axis or a mask that does not fit.
+        ValueError: for a site that is not there, an axis or a mask that does not fit, edges that do not ascend.
 
     Counts are exact up to 2**31 per unit in one call; :func:`merge` adds calls in 64 bits. Cost: a few reductions per
     activation.
@@ -109,14 +111,24 @@ def probe(
     >>> stats["relu"].active.tolist(), stats["relu"].total.tolist()
     ([0, 1], [0.0, 2.0])
     """
+    checked = _checked_edges(edges)
 
     def probed(*args: Any) -> tuple[Any, Stats]:
         traced = _with_overrides(instrument(fun, args, batch), unit_axis, mask)
-        verb = Verb(lambda use, _: _observed(use, edges, mask)[:2], repeat=repeat, join=join)
+        verb = Verb(lambda use, _: _observed(use, checked, mask)[:2], repeat=repeat, join=join)
         out, records = traced.run(args, verb)
         return out, _stats(traced, records)
 
     return probed
+
+
+def _checked_edges(edges: Any) -> tuple[float, ...] | None:
+    if edges is None:
+        return None
+    values = tuple(map(float, edges))
+    if not values or not np.all(np.diff(values) > 0) or not np.all(np.isfinite(values)):
+        raise ValueError(f"got edges={values}: expected at least one finite number, in ascending order")
+    return values
 
 
 def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Array | None]:
@@ -210,9 +222,11 @@ def probe_grad(
     >>> value.item(), stats["relu"].signal.norm.tolist()
     (2.0, [1.0, 1.0])
     """
+    checked = _checked_edges(edges)
+    one = not isinstance(argnums, Sequence)
+    numbers = (operator.index(argnums),) if one else tuple(argnums)
 
     def probed(*args: Any) -> tuple[Any, Stats]:
-        numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         if any(not -len(args) <= n < len(args) for n in numbers):
             raise ValueError(f"got argnums={argnums} for {len(args)} arguments: expected numbers of existing ones")
         traced = _with_overrides(instrument(loss, args, batch), unit_axis, mask)
@@ -222,7 +236,7 @@ def probe_grad(
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
-                y, stats, within = _observed(use, edges, mask)
+                y, stats, within = _observed(use, checked, mask)
                 if token is None:
                     return y, stats
                 pull = None
@@ -241,7 +255,7 @@ def probe_grad(
         for site in backward:
             signal = join(site, signals[site.path]) if site.shards else signals[site.path]
             records[site.path] = with_signal(records[site.path], signal)
-        gradients = grads[0] if isinstance(argnums, int) else tuple(grads)
+        gradients = grads[0] if one else tuple(grads)
         return ((value, aux) if has_aux else value, gradients), _stats(traced, records)
 
     return probed

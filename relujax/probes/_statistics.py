@@ -53,6 +53,7 @@ class SiteStats:
         outputs: outputs by value, where edges were given: below the first, between each two, from the last one up.
         signal: the backpropagated signal, or None where no loss was differentiated.
         site: which site it is.
+        edges: those that were given, or None.
     """
 
     examples: Any
@@ -67,6 +68,7 @@ class SiteStats:
     outputs: Any
     signal: Signal | None
     site: Site = field(metadata={"static": True})
+    edges: tuple[float, ...] | None = field(default=None, metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import zipfile
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from ._sites import Opaque, Site
 from ._statistics import Signal, SiteStats, Stats, to_host
 
 _VERSION = 1
-_ARRAYS = tuple(f.name for f in fields(SiteStats) if f.name not in ("signal", "site"))
+_ARRAYS = tuple(f.name for f in fields(SiteStats) if f.name not in ("signal", "site", "edges"))
 
 
 def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
@@ -28,6 +27,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
             of, and NumPy arrays.
 
     >>> import jax.numpy as jnp, relujax as rx
+    >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "stats.npz"
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0]]))
     >>> save(stats, file, batches=1)
@@ -39,13 +39,14 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     sites = []
     for i, name in enumerate(stats):
         one = stats[name]
-        sites.append({"name": name, **asdict(one.site)})
+        sites.append({"name": name, "edges": one.edges, **asdict(one.site)})
         for field in _ARRAYS:
             if (value := getattr(one, field)) is not None:
                 arrays[f"{i}/{field}"] = to_host(value)
         if one.signal is not None:
             signal = {f.name: getattr(one.signal, f.name) for f in fields(Signal)}
             arrays |= {f"{i}/signal/{name}": to_host(value) for name, value in signal.items() if value is not None}
+    progress = {name: v.item() if isinstance(v, np.generic) else v for name, v in progress.items()}
     header = {
         "version": _VERSION,
         "sites": sites,
@@ -53,15 +54,16 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
         "progress": {name: value for name, value in progress.items() if not isinstance(value, np.ndarray)},
     }
     path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
-        try:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
             np.savez(file, header=np.array(json.dumps(header)), **arrays)  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
@@ -82,7 +84,7 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
             raise ValueError(f"version {header['version']}")
     except FileNotFoundError:
         raise
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({error}): expected a file "
             "that relujax.probes.save wrote"
@@ -93,9 +95,9 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
         if f"{i}/signal/norm" in arrays:
             signal = Signal(**{f.name: arrays.get(f"{i}/signal/{f.name}") for f in fields(Signal)})
         values = {field: arrays.get(f"{i}/{field}") for field in _ARRAYS}
-        by_site[site["name"]] = SiteStats(
-            **values, signal=signal, site=Site(**{k: _frozen(v) for k, v in site.items()})
-        )
+        edges = _frozen(site.pop("edges", None))
+        site = Site(**{k: _frozen(v) for k, v in site.items()})
+        by_site[site.name] = SiteStats(**values, signal=signal, site=site, edges=edges)
     opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
     beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
     return Stats(by_site, opaque), header["progress"] | beside

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from jax.core import Tracer
 
 from ..functions import ACTIVATIONS
 from ..gradients import few_bit as _few_bit
@@ -129,7 +130,7 @@ def _lean_output(use: Use, bits: int | None) -> jax.Array:
         act = named
     else:
         return use.output()
-    is_known = not any(isinstance(value, jax.core.Tracer) for value in parameters)  # as a table of slopes asks for
+    is_known = not any(isinstance(value, Tracer) for value in parameters)  # as a table of slopes asks for
     if bits is not None and is_known and ACTIVATIONS[kind].residual == "input":
         act = _few_bit(act, bits)
     return act(use.x).astype(match.eqn.outvars[0].aval.dtype)

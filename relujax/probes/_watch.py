@@ -1,5 +1,6 @@
 """Statistics now and then: a training step that measures itself at every so many steps."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ def watch(
 
     Raises:
         ValueError: for ``every`` below 1.
+        TypeError: for one that is not a whole number.
 
     Where the step is a Python number anyway, two programs, ``jax.jit(jax.value_and_grad(loss))`` and
     ``jax.jit(relujax.probe_grad(loss))``, are as good, and let XLA plan each for itself.
@@ -41,7 +43,7 @@ def watch(
     (2.0, True)
     (2.0, False)
     """
-    if every < 1:
+    if operator.index(every) < 1:
         raise ValueError(f"got every={every}: expected a number of steps, at least 1")
     probed = probe_grad(loss, argnums, has_aux, **options)
     head = options.get("head", lambda out: out)

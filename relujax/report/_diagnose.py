@@ -96,7 +96,7 @@ def diagnose(
         raise ValueError("got no batch: expected at least one")
     total, seen = kept.done(), kept.seen
     summary = summarize(total.stats)
-    notes = list(dict.fromkeys(_opaque_note(part) for part in total.stats.opaque))
+    notes = list(dict.fromkeys(map(_opaque_note, summary.opaque)))
     if loss is None:
         notes.append("no loss was given: nothing was measured backward")
     elif jax.tree.leaves(read.params):

@@ -56,7 +56,9 @@ def read_model(model: Any, params: Any = None) -> Model:
             f"got a model of type {type(model).__name__}: expected an NNX module, a Linen (module, variables) pair, "
             "or a function of a batch"
         )
-    return Model(_OfBatch(model), {}, ()) if params is None else Model(_OfParams(model), params, ())
+    if params is None:
+        return Model(_hashable(_OfBatch(model)), {}, ())
+    return Model(_hashable(_OfParams(model)), params, ())
 
 
 def _hashable(apply: Callable) -> Callable:

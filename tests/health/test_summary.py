@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -385,3 +387,39 @@ def test_sites_of_one_scan_take_turns_where_they_say_where_it_stands():
     inner = site((1, 2, 4, 0), (True, True), (2, 3))
     assert _order(inner, (5, 6)) == (1, 2, 5, 4, 6, 0)
     assert _order(site((1, 2, 4, 0), (False, True), (2, 3)), (6,)) == (1, 2, 4, 6, 0)
+
+
+def test_a_branch_that_was_not_taken_is_no_row_but_listed():
+    def model(x):
+        x = rx.relu(x)
+        x = jax.lax.cond(x.sum() > 1e9, rx.tanh, lambda x: x, x)
+        return rx.relu(2 * x).sum()
+
+    _, stats = rx.probe_grad(model, gains=True)(jnp.ones((4, 3), jnp.float32))
+    summary = rx.summarize(stats)
+    assert [row.name for row in summary] == ["relu", "relu_1"]
+    [part] = summary.opaque
+    assert (part.primitive, part.kinds, part.reason) == ("tanh", ("tanh",), "tanh did not run")
+    assert part.source.startswith(__file__)
+    # 2 x and the slope of one: the gain between the two that did run.
+    assert (summary[1].activation_gain, summary[1].weight_gain) == (1.0, 2.0)
+    assert "not measured, and are not in this table: 1" in str(summary)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_nothing_in_it(shape):
+    _, stats = rx.probe_grad(lambda x: rx.relu(x).sum(), gains=True)(jnp.ones(shape, jnp.float32))
+    summary = rx.summarize(stats)
+    assert len(summary) == (shape[0] > 0)
+    assert not rx.alarms(summary)
+    assert isinstance(summary.scalars(), dict)
+
+
+def test_a_scan_of_no_steps():
+    def model(w, x):
+        return jax.lax.scan(lambda h, w: (rx.relu(h @ w), None), x, w)[0].sum()
+
+    for w in (jnp.ones((0, 3, 3), jnp.float32), {"w": jnp.ones((0, 3, 3), jnp.float32)}):
+        fun = model if isinstance(w, jax.Array) else lambda w, x: model(w["w"], x)
+        _, stats = rx.probe_grad(fun)(w, jnp.ones((4, 3), jnp.float32))
+        assert not len(rx.summarize(stats))

@@ -146,3 +146,19 @@ def test_with_and_without_a_signal_are_refused(swap):
     pair = [nothing_seen(transform(loss), PARAMS, A) for transform in (rx.probe, rx.probe_grad)]
     with pytest.raises(ValueError, match=r"a/relu.*backward signal.*expected both from probe, or both from probe_grad"):
         rx.merge(*(pair[::-1] if swap else pair))
+
+
+def test_gains_in_one_only():
+    both = [nothing_seen(rx.probe_grad(loss, gains=gains), PARAMS, A) for gains in (True, False)]
+    with pytest.raises(ValueError, match=r"a/relu: got gains in one and none in the other; expected both with"):
+        rx.merge(*both)
+
+
+@pytest.mark.parametrize("other", [None, (0.0, 2.0), (0.0,)])
+def test_histograms_with_other_edges(other):
+    a, b = (nothing_seen(rx.probe(model, edges=edges), PARAMS, A) for edges in ((0.0, 1.0), other))
+    with pytest.raises(
+        ValueError, match=r"a/relu: got histograms with edges \(0.0, 1.0\) and .*expected the same edges"
+    ):
+        rx.merge(a, b)
+    assert rx.summarize(rx.merge(a, a)).opaque[0].kinds == ("relu",)  # nothing ran

@@ -256,3 +256,28 @@ def test_under_vmap_statistics_are_per_example():
     batch = np.stack([X, -X])
     _, stats = jax.jit(jax.vmap(rx.probe(rx.relu)))(batch)
     np.testing.assert_array_equal(stats["relu"].active, (batch > 0).sum(1))
+
+
+def test_with_a_mask_shares_are_of_what_counts_and_an_example_of_nothing_is_none():
+    x = np.array([[[1, -1], [1, 1], [-1, -1]], [[1, 1], [1, 1], [1, 1]], [[1, 1], [-1, -1], [1, -1]]], np.float32)
+    mask = np.array([[True, True, False], [False, False, False], [False, True, False]])
+    stats = rx.probe(rx.relu, mask=mask)(x)[1]["relu"]
+    assert stats.examples == 2
+    # 3 of 4 elements, and 0 of 2.
+    want = np.zeros(20, int)
+    want[[15, 0]] = 1
+    np.testing.assert_array_equal(stats.histogram, want)
+    assert rx.summarize(rx.probe(rx.relu, mask=np.zeros((3, 3), bool))(x)[1]).rows == ()
+
+
+@pytest.mark.parametrize("edges", [(), (1.0, 0.0), (0.0, np.inf), (0.0, 0.0)])
+def test_edges_that_do_not_ascend(edges):
+    for transform in (rx.probe, rx.probe_grad):
+        with pytest.raises(ValueError, match=r"got edges=.*: expected at least one finite number, in ascending order"):
+            transform(rx.relu, edges=edges)
+
+
+def test_edges_are_kept_with_the_counts():
+    [row] = rx.summarize(rx.probe(rx.relu, edges=np.linspace(0, 1, 3))(X)[1])
+    assert row.output_edges == (0.0, 0.5, 1.0)
+    assert sum(row.output_histogram) == X.size

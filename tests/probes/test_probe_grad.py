@@ -222,3 +222,14 @@ def test_called_inside_shard_map(scanned):
     mapped = jax.shard_map(measured, mesh=mesh, in_specs=specs, out_specs=spec("data"))
     got, want = (jax.tree.leaves(jax.jit(f)(*args)) for f in (mapped, measured))  # a scan stands elsewhere in it
     chex.assert_trees_all_close(got, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("argnums", [np.int64(1), [0, 1], (np.int64(-1),)])
+def test_argument_numbers_of_other_types(argnums):
+    def loss(w, x):
+        return rx.relu(x @ w).sum()
+
+    args = PARAMS["a"], X
+    got = rx.probe_grad(loss, argnums)(*args)[0][1]
+    plain = int(argnums) if isinstance(argnums, np.int64) else tuple(map(int, argnums))
+    chex.assert_trees_all_close(got, jax.grad(loss, plain)(*args), rtol=1e-6)

@@ -118,3 +118,28 @@ def test_a_run_that_is_killed_resumes_to_the_same_counts(tmp_path):
     assert first == second == {"batches": 40}
     same(a, b)
     assert int(a["relu"].examples) == 320
+
+
+def test_an_array_of_another_kind(tmp_path):
+    np.save(tmp_path / "array.npy", X)
+    with pytest.raises(ValueError, match=r"array.npy, which holds no statistics"):
+        load(tmp_path / "array.npy")
+
+
+def test_numpy_numbers_as_progress(tmp_path):
+    stats = rx.probe(rx.relu)(X)[1]
+    save(stats, tmp_path / "stats.npz", step=np.int64(3), loss=np.float32(0.5))
+    assert load(tmp_path / "stats.npz")[1] == {"step": 3, "loss": 0.5}
+
+
+def test_a_folder_as_the_file_leaves_nothing_behind(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        save(rx.probe(rx.relu)(X)[1], tmp_path / "folder")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_others_may_read_what_they_may_read_otherwise(tmp_path):
+    (tmp_path / "plain").write_text("")
+    save(rx.probe(rx.relu)(X)[1], tmp_path / "stats.npz")
+    assert (tmp_path / "stats.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode

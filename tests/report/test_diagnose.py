@@ -520,3 +520,22 @@ def test_accuracy_does_not_count_classes_in_the_labels_dtype():
     w[:, 300] = 1  # all examples are of class 300, which is 44 in eight bits
     x, y = np.ones((10, 5), np.float32), np.full(10, 44, np.uint8)
     assert rx.diagnose(lambda w, x: rx.relu(x @ w), (x, y), params=w, loss="cross_entropy").accuracy == 0
+
+
+def test_a_callable_that_cannot_be_hashed():
+    class Net(dict):
+        def __call__(self, x):
+            return rx.relu(x @ self["w"])
+
+    net = Net(w=np.eye(X.shape[1], dtype=np.float32))
+    assert len(rx.diagnose(net, X).summary) == 1
+    assert len(rx.diagnose((lambda net, w, x: net(x), None)[0].__get__(net), X, params=net["w"]).summary) == 1
+
+
+def test_a_branch_that_was_not_taken_is_a_note():
+    def model(x):
+        return jax.lax.cond(x[0, 0] > 1e9, rx.tanh, rx.relu, x)
+
+    found = rx.diagnose(model, X)
+    assert [row.kind for row in found.summary] == ["relu"]
+    assert any("tanh did not run" in note for note in found.notes)
