@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 
 from . import functions
 from ._precision import align, narrow, widen
-from .functions import _dtypes, _rules, _self_gated, _softened
+from .functions import _checks, _dtypes, _rules, _self_gated, _softened
 from .gradients import pack_bits, rectifier, unpack_bits
 
 __all__ = [
@@ -398,7 +398,7 @@ def softsign(input: ArrayLike) -> jax.Array:
     return _soft_sign(input)
 
 
-_soft_shrink = _widened(_rules._formula(functions.soft_shrink))
+_soft_shrink = _widened(_rules._formula(functions.soft_shrink), check=_checks.at_least(0, "lambd"))
 _rules.keep_bits(_soft_shrink, active=lambda x, lambd: jnp.abs(x) > lambd)
 
 
@@ -412,6 +412,9 @@ def softshrink(input: ArrayLike, lambd: ArrayLike = 0.5) -> jax.Array:
 
     Returns:
         Array of the shape of ``input``. The slopes at both kinks are 0.
+
+    Raises:
+        ValueError: for a Python number below 0 as ``lambd``.
 
     Cost: keeps 1 bit per element; its input where ``lambd`` is differentiated too.
 
@@ -444,7 +447,7 @@ def hardshrink(input: ArrayLike, lambd: ArrayLike = 0.5) -> jax.Array:
     return _hard_shrink(input, lambd)
 
 
-_hard_tanh = _widened(_rules._formula(functions.hard_tanh))
+_hard_tanh = _widened(_rules._formula(functions.hard_tanh), check=_checks.ordered("min", "max"))
 _rules.keep_bits(_hard_tanh, active=lambda x, min, max: (x > min) & (x < max))
 
 
@@ -458,6 +461,9 @@ def hardtanh(input: ArrayLike, min_val: ArrayLike = -1.0, max_val: ArrayLike = 1
 
     Returns:
         Array of the shape of ``input``.
+
+    Raises:
+        ValueError: for limits that are Python numbers in the wrong order.
 
     Cost: keeps 1 bit per element; its input where a limit is differentiated too.
 

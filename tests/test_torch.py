@@ -259,3 +259,12 @@ def test_a_probe_knows_them_by_relujax_s_names():
 def test_threshold_masks_with_infinities():
     assert rx.torch.threshold(jnp.array([-1.0, 2.0]), 0.0, -jnp.inf).tolist() == [-jnp.inf, 2]
     assert rx.threshold(jnp.array([-jnp.inf, 2.0]), jnp.inf, 0.0).tolist() == [0, 0]
+
+
+def test_numbers_that_torch_refuses():
+    with pytest.raises(ValueError, match=r"lambd=-1\.0: expected a number of at least 0"):
+        rx.torch.softshrink(1.0, -1.0)
+    with pytest.raises(ValueError, match=r"min=2\.0 and max=1\.0"):
+        rx.torch.hardtanh(1.0, 2.0, 1.0)
+    with pytest.raises(ValueError, match=r"min=2\.0 and max=1\.0"):
+        rx.torch.hardtanh(1.0, min_val=2.0)

@@ -1,0 +1,86 @@
+"""What a plain stack does to a signal and to its gradient, layer by layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._moments import moments
+
+
+@dataclass(frozen=True)
+class StackLaw:
+    r"""A plain stack in the limit of infinite width.
+
+    Attributes:
+        lengths: per layer, the variance :math:`q_l` of the pre-activation.
+        factors: per layer, the factor :math:`\chi_l` that it puts on the squared norm of the gradient.
+    """
+
+    lengths: tuple[float, ...]
+    factors: tuple[float, ...]
+
+    def signal_norms(self, last: float) -> tuple[float, ...]:
+        """Norm of the backpropagated signal at each layer's output, from that at the last one's."""
+        behind = np.cumprod([1.0, *self.factors[:0:-1]])[::-1]
+        return tuple(float(v) for v in last * np.sqrt(behind))
+
+    def jacobian_norms(self) -> tuple[float, ...]:
+        r"""Root mean square of the singular values from the input to each layer's output, where widths are equal."""
+        return tuple(float(v) for v in np.sqrt(np.cumprod(self.factors)))
+
+
+def stack_law(
+    f: str | Callable, depth: int, weight_variance: float, bias_variance: float = 0.0, q: float = 1.0
+) -> StackLaw:
+    r"""Lengths and gradient factors through a plain stack :math:`h_l = W_l f(h_{l-1}) + b_l`.
+
+    .. math::
+
+        q_{l+1} = \sigma_w^2\, E f(\sqrt{q_l} z)^2 + \sigma_b^2, \qquad \chi_l = \sigma_w^2\, E f'(\sqrt{q_l} z)^2,
+        \qquad z \sim N(0, 1)
+
+    Args:
+        f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
+        depth: how many layers.
+        weight_variance: :math:`\sigma_w^2`, the variance of a weight times fan in.
+        bias_variance: :math:`\sigma_b^2`.
+        q: variance of the first layer's pre-activation: ``weight_variance`` times the inputs' mean square, plus
+            ``bias_variance``.
+
+    Returns:
+        A :class:`StackLaw`; where a length has vanished or overflowed, what follows is NaN.
+
+    Raises:
+        ValueError: for a depth below 1, or variances that are not positive and finite.
+
+    Cost: one quadrature per layer whose length differs from the one before.
+
+    Reference: Poole et al., `2016 <https://arxiv.org/abs/1606.05340>`_; Schoenholz et al.,
+    `2017 <https://arxiv.org/abs/1611.01232>`_.
+
+    >>> law = stack_law("relu", 3, weight_variance=1.0)  # Flax's default: half of the squared signal per layer
+    >>> law.lengths, law.factors
+    ((1.0, 0.5, 0.25), (0.5, 0.5, 0.5))
+    """
+    if depth < 1:
+        raise ValueError(f"got depth={depth}: expected at least 1 layer")
+    if not 0 < weight_variance < np.inf:
+        raise ValueError(f"got weight_variance={weight_variance}: expected a positive finite number")
+    if not 0 <= bias_variance < np.inf:
+        raise ValueError(f"got bias_variance={bias_variance}: expected a finite number, 0 or more")
+    if not 0 < q < np.inf:
+        raise ValueError(f"got q={q}: expected a positive variance")
+    lengths, factors = [], []
+    found = None
+    for _ in range(depth):
+        if not 1e-280 < q < 1e280:
+            lengths.append(np.nan)
+            factors.append(np.nan)
+            continue
+        if found is None or q != lengths[-1]:
+            found = moments(f, q)
+        lengths.append(float(q))
+        factors.append(float(weight_variance * found.slope_second))
+        q = weight_variance * found.second + bias_variance
+    return StackLaw(tuple(lengths), tuple(factors))

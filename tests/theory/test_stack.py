@@ -1,0 +1,83 @@
+"""The law of a plain stack: closed forms for ReLU and the linear map, and networks that are drawn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import relujax as rx
+from relujax.theory import stack_law
+
+
+def test_relu_in_closed_form():
+    law = stack_law("relu", 5, weight_variance=3.0, bias_variance=0.5, q=2.0)
+    q, want = 2.0, []
+    for _ in range(5):
+        want.append(q)
+        q = 3.0 * q / 2 + 0.5
+    np.testing.assert_allclose(law.lengths, want, rtol=1e-13)
+    np.testing.assert_allclose(law.factors, [1.5] * 5, rtol=1e-13)
+    np.testing.assert_allclose(law.signal_norms(2.0), [2.0 * 1.5 ** (k / 2) for k in (4, 3, 2, 1, 0)], rtol=1e-13)
+    np.testing.assert_allclose(law.jacobian_norms(), [1.5 ** (k / 2) for k in (1, 2, 3, 4, 5)], rtol=1e-13)
+
+
+def test_tanh_follows_its_moments():
+    law = stack_law("tanh", 3, weight_variance=1.5, q=0.7)
+    second = rx.theory.moments("tanh", 0.7)
+    third = rx.theory.moments("tanh", 1.5 * second.second)
+    assert law.lengths[:2] == (0.7, 1.5 * second.second)
+    assert law.lengths[2] == 1.5 * third.second
+    assert law.factors[1] == 1.5 * third.slope_second
+
+
+def test_lengths_that_vanish_or_overflow_are_not_numbers():
+    assert np.isnan(stack_law("relu", 3, weight_variance=1e-200).factors[2])
+    assert np.isnan(stack_law("relu", 3, weight_variance=1e200).factors[2])
+
+
+@pytest.mark.parametrize("name", ["tanh", "gelu", "leaky_relu", "sigmoid"])
+def test_networks_that_are_drawn(name):
+    width, depth, variance = 256, 6, 1.3
+    law = stack_law(name, depth, variance, q=variance)
+    f = rx.activation(name)
+
+    @jax.jit
+    @jax.vmap
+    def squared(key):
+        first, weights, back = jax.random.split(key, 3)
+        h = jax.random.normal(first, (width,), jnp.float32)
+        h = h * jnp.sqrt(width / jnp.sum(h**2))
+        w = jax.random.normal(weights, (depth, width, width), jnp.float32) * jnp.float32((variance / width) ** 0.5)
+
+        def through(w, h):
+            lengths = []
+            for one in w:
+                h = one @ h
+                lengths.append(jnp.mean(h**2))
+                h = f(h)
+            return h, jnp.stack(lengths)
+
+        _, pull, lengths = jax.vjp(lambda h: through(w, h), h, has_aux=True)
+        g = jax.random.normal(back, (width,), jnp.float32)
+        return lengths, jnp.sum(pull(g)[0] ** 2) / jnp.sum(g**2)
+
+    seeds = 64
+    lengths, gradient = map(np.asarray, squared(jax.random.split(jax.random.key(0), seeds)))
+    for values, want in ((lengths, np.array(law.lengths)), (gradient[:, None], np.prod(law.factors))):
+        error = values.std(axis=0) / np.sqrt(seeds)
+        bias = 3 * depth / width * want  # what a finite width adds, of order depth / width
+        assert (np.abs(values.mean(axis=0) - want) < 4 * error + bias).all()
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"depth": 0}, "got depth=0: expected at least 1 layer"),
+        ({"weight_variance": 0.0}, "got weight_variance=0.0: expected a positive finite number"),
+        ({"bias_variance": -1.0}, "got bias_variance=-1.0: expected a finite number, 0 or more"),
+        ({"q": -1.0}, "expected a positive variance"),
+    ],
+)
+def test_bad_input(bad, message):
+    with pytest.raises(ValueError, match=message):
+        stack_law("relu", **{"depth": 2, "weight_variance": 1.0} | bad)
