@@ -20,11 +20,9 @@ def probe_grad(loss: Callable, has_aux: bool = False, *, wrt: Any = nnx.Param, *
             ``gains``.
 
     Returns:
-        ``probed(model, *args) -> ((loss, grads), Stats)``. What the model writes into itself, such as running
-        statistics of BatchNorm, is written as it is under ``nnx.value_and_grad``.
-
-    Raises:
-        TypeError: for a module, ``nnx.Rngs`` or a variable among ``args``: what it writes would be lost.
+        ``probed(model, *args) -> ((loss, grads), Stats)``. What the model, and modules, ``nnx.Rngs`` and variables
+        among ``args``, write into themselves, such as running statistics of BatchNorm, is written as it is under
+        ``nnx.value_and_grad``.
 
     >>> import jax.numpy as jnp, optax, relujax as rx
     >>> class Model(nnx.Module):
@@ -45,9 +43,10 @@ def probe_grad(loss: Callable, has_aux: bool = False, *, wrt: Any = nnx.Param, *
     """
 
     def probed(model: Any, *args: Any) -> tuple[Any, Any]:
-        pure, given, (params, rest) = _pure(model, args, loss, has_aux, wrt, options)
+        split = _Split(model, args, wrt)
+        pure, given = split.pure(loss, has_aux, options)
         run = probes.probe_grad(pure, has_aux=True, **given)
-        return _updated(model, has_aux, run(params, rest, *args))
+        return split.updated(has_aux, run(*split.arrays))
 
     return probed
 
@@ -74,9 +73,10 @@ def watch(loss: Callable, has_aux: bool = False, *, every: int, wrt: Any = nnx.P
     probes.watch(loss, every=every, **options)  # what is wrong with these is told now, not at the first step
 
     def watched(step: Any, model: Any, *args: Any) -> tuple[Any, Any]:
-        pure, given, (params, rest) = _pure(model, args, loss, has_aux, wrt, options)
+        split = _Split(model, args, wrt)
+        pure, given = split.pure(loss, has_aux, options)
         run = probes.watch(pure, has_aux=True, every=every, **given)
-        return _updated(model, has_aux, run(step, params, rest, *args))
+        return split.updated(has_aux, run(step, *split.arrays))
 
     return watched
 
@@ -85,33 +85,44 @@ def _is_mutable(value: Any) -> bool:
     return isinstance(value, (nnx.Pytree, nnx.Variable))
 
 
-def _pure(
-    model: Any, args: tuple, loss: Callable, has_aux: bool, wrt: Any, options: dict[str, Any]
-) -> tuple[Callable, dict[str, Any], tuple]:
-    """The loss as a function of arrays that also returns what the model wrote; options for it; and the arrays."""
-    for arg in jax.tree.leaves(args, is_leaf=_is_mutable):
-        if _is_mutable(arg):
-            raise TypeError(
-                f"got {type(arg).__name__} beside the model, and what it writes into itself would be lost: expected "
-                "arrays; make it an attribute of the model, as nnx.Dropout does with its rngs"
-            )
-    graphdef, params, rest = nnx.split(model, wrt, ...)
-    head = options.get("head", lambda out: out)
+class _Split:
+    """A model and other arguments as arrays, of which what is trained comes first.
 
-    def pure(params: Any, rest: Any, *args: Any) -> tuple[Any, Any]:
-        copy = nnx.merge(graphdef, params, rest, copy=True)
-        out = loss(copy, *args)
-        return out, nnx.split(copy, wrt, ...)[2]
+    Attributes:
+        arrays: parameters, what else the objects hold, and the arguments that are no objects.
+    """
 
-    def finish(given: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
-        out, written = given
-        value, aux = head(out) if has_aux else (head(out), None)
-        return value, (aux, written)
+    def __init__(self, model: Any, args: tuple, wrt: Any) -> None:
+        leaves, self._tree = jax.tree.flatten(args, is_leaf=_is_mutable)
+        self._places = [i for i, leaf in enumerate(leaves) if _is_mutable(leaf)]
+        # Together, for one may be a part of another.
+        self._objects = (model, *(leaves[i] for i in self._places))
+        self._filters = (nnx.All(wrt, lambda path, _: path[0] == 0), ...)
+        self._graphdef, trained, rest = nnx.split(self._objects, *self._filters)
+        rest_of_leaves = [leaf for i, leaf in enumerate(leaves) if i not in self._places]
+        self.arrays = (trained.get(0, nnx.State({})), rest, rest_of_leaves)
 
-    return pure, options | {"head": finish}, (params, rest)
+    def pure(self, loss: Callable, has_aux: bool, options: dict[str, Any]) -> tuple[Callable, dict[str, Any]]:
+        """The loss as a function of :attr:`arrays` that also returns what the objects wrote; and options for it."""
+        head = options.get("head", lambda out: out)
 
+        def pure(params: Any, rest: Any, leaves: list) -> tuple[Any, Any]:
+            copies = nnx.merge(self._graphdef, nnx.State({0: params}), rest, copy=True)
+            leaves = list(leaves)
+            for place, copy in zip(self._places, copies[1:], strict=True):
+                leaves.insert(place, copy)
+            out = loss(copies[0], *jax.tree.unflatten(self._tree, leaves))
+            return out, nnx.split(copies, *self._filters)[2]
 
-def _updated(model: Any, has_aux: bool, found: tuple) -> tuple[Any, Any]:
-    ((value, (aux, written)), grads), stats = found
-    nnx.update(model, written)
-    return ((value, aux) if has_aux else value, grads), stats
+        def finish(given: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+            out, written = given
+            value, aux = head(out) if has_aux else (head(out), None)
+            return value, (aux, written)
+
+        return pure, options | {"head": finish}
+
+    def updated(self, has_aux: bool, found: tuple) -> tuple[Any, Any]:
+        """What was found, after the objects got what they wrote."""
+        ((value, (aux, written)), grads), stats = found
+        nnx.update(self._objects, written)
+        return ((value, aux) if has_aux else value, grads), stats

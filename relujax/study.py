@@ -4,6 +4,7 @@ Needs the ``report`` extra: flax, optax, and scikit-learn for the handwritten di
 """
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
@@ -19,7 +20,7 @@ from jax.nn import initializers
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from . import nnx as modules
+from . import nnx as modules, theory
 from .functions import ACTIVATIONS, STACKABLE, activation
 from .init import gain_normal
 from .probes import stable_norm
@@ -188,11 +189,44 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
     report("done", 1.0)
     return Run(
         name=settings.activation,
+        predicted=_predicted(settings, data, before),
         stages={"at initialisation": before, "after training": after},
         facts=asdict(settings) | {"init": settings.init_name},
         history=history,
         init_signal=init_signal,
     )
+
+
+def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str, tuple[float, ...]]:
+    """What theory says of the signal and of the largest singular value at initialisation, in the limit of width."""
+    s, fan_in = settings, data.train[0].shape[1]
+    variance = _weight_variance(s.init_name, s.activation, s.width, s.width)
+    if s.batch_norm:
+        found = theory.moments(s.activation)  # of what the norm lets through, of mean 0 and variance 1
+        law = theory.StackLaw((1.0,) * s.depth, (found.slope_second / (found.second - found.mean**2),) * s.depth)
+    else:
+        first = _weight_variance(s.init_name, s.activation, fan_in, s.width)
+        law = theory.stack_law(s.activation, s.depth, variance, q=first * float(np.mean(data.train[0] ** 2)))
+    last = before.summary[-1].signal_norm or 0.0
+    predicted = {"signal_norm": law.signal_norms(last)}
+    # The upper edge of a spectrum is known where every layer has the same law.
+    if fan_in == s.width and not s.batch_norm and np.ptp(law.factors) < 1e-9:
+        weights = "orthogonal" if s.init_name == "orthogonal" else "gaussian"
+        found = [theory.jacobian_moments(s.activation, depth, weights=weights) for depth in range(1, s.depth + 1)]
+        relative = [math.sqrt(one.largest / one.mean) for one in found]
+        predicted["largest_singular_value"] = tuple(map(float, np.multiply(law.jacobian_norms(), relative)))
+    return predicted
+
+
+def _weight_variance(init: str, activation: str, fan_in: int, fan_out: int) -> float:
+    """Variance times fan in of what an initialiser draws."""
+    return {
+        "lecun_normal": 1.0,
+        "he_normal": 2.0,
+        "glorot_normal": 2 * fan_in / (fan_in + fan_out),
+        "orthogonal": min(1.0, fan_in / fan_out),
+        "gain_normal": theory.moments(activation).gain ** 2,
+    }[init]
 
 
 def _in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:

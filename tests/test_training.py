@@ -97,13 +97,46 @@ def test_what_is_not_trained_gets_no_gradient():
     assert [site.kind for site in rx.summarize(stats)] == ["relu"]
 
 
-@pytest.mark.parametrize(
-    "other", [lambda: nnx.Rngs(0), Model, lambda: nnx.Param(X)], ids=["rngs", "module", "variable"]
-)
-def test_what_would_lose_its_own_writes_is_refused(other):
-    for call in (rx.nnx.probe_grad(nnx_loss), functools.partial(rx.nnx.watch(nnx_loss, every=2), 0)):
-        with pytest.raises(TypeError, match=r"got \w+ beside the model, and what it writes.*expected arrays; make it"):
-            call(Model(), X, {"y": other()})
+class Noisy(nnx.Module):
+    """Counts its calls, and takes its noise from where it is given."""
+
+    def __init__(self):
+        self.linear, self.calls = nnx.Linear(X.shape[1], 3, rngs=nnx.Rngs(0)), nnx.Variable(jnp.zeros((), "int32"))
+
+    def __call__(self, x, rngs):
+        self.calls[...] += 1
+        return nnx.relu(self.linear(x)) * nnx.Dropout(0.5)(jnp.ones((len(x), 3), "float32"), rngs=rngs)
+
+
+@pytest.mark.parametrize("measure", [rx.nnx.probe_grad, lambda loss: functools.partial(rx.nnx.watch(loss, every=2), 0)])
+def test_what_modules_and_rngs_beside_the_model_write_is_written(measure):
+    def loss(model, x, others):
+        others["teacher"](x, others["rngs"])
+        return (model(x, others["rngs"]) ** 2).mean() * others["weight"]
+
+    def run(call):
+        model, others = Noisy(), {"rngs": nnx.Rngs(7), "teacher": Noisy(), "weight": jnp.float32(2)}
+        out = call(model, X, others)
+        state = nnx.to_pure_dict(nnx.state((model, others["teacher"])))
+        return out, others["rngs"].default.count[...], state
+
+    (want, grads), count, state = run(nnx.value_and_grad(loss))
+    ((value, found), stats), found_count, found_state = run(measure(loss))
+    chex.assert_trees_all_close((value, nnx.to_pure_dict(found)), (want, nnx.to_pure_dict(grads)), rtol=1e-6)
+    chex.assert_trees_all_close((found_count, found_state), (count, state))
+    assert int(count) == 2
+    assert list(stats) == ["relu", "linear/relu"]
+
+
+def test_an_object_that_is_also_a_part_of_the_model_is_written_once():
+    model = Model()
+    model.rngs = nnx.Rngs(3)
+
+    def loss(model, rngs, x, y):
+        return nnx_loss(model, x, y) + 0 * jax.random.normal(rngs.noise()) + 0 * jax.random.normal(model.rngs.noise())
+
+    rx.nnx.probe_grad(loss)(model, model.rngs, X, Y)
+    assert int(model.rngs.default.count[...]) == 2
 
 
 def test_a_plain_loop_with_optax_compiles_once():

@@ -120,6 +120,30 @@ def _over_depth(
     return figure
 
 
+def _theory(figure: Any, cell: tuple[int, int], run: Run, look: Look, quantity: str) -> None:
+    """Dots for what theory says of a run's first stage."""
+    values = run.predicted.get(quantity, ())
+    if not values:
+        return
+    first = not any(trace.legendgroup == "theory" for trace in figure.data)
+    hover = [f"<b>{escape(run.name)}</b><br>layer {i}: {v:.3g} by theory" for i, v in enumerate(values, 1)]
+    figure.add_trace(
+        go.Scatter(
+            x=list(range(1, len(values) + 1)),
+            y=[_on_log_axis(v) for v in values],
+            name="theory, infinite width",
+            legendgroup="theory",
+            showlegend=first,
+            mode="lines",
+            line={"color": look.colour, "width": 2, "dash": "dot"},
+            text=hover,
+            hovertemplate="%{text}<extra></extra>",
+        ),
+        row=cell[0],
+        col=cell[1],
+    )
+
+
 def _on_log_axis(value: float | None) -> float | None:
     """The value, or None where a log axis has no place for it: the line breaks there."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
@@ -160,11 +184,16 @@ def _signal(runs: Sequence[Run]) -> Chart | None:
     )
     if figure is None:
         return None
-    _log(figure, "norm of the signal")
     text = (
         "The gradient of one example's loss with respect to each layer's output, root mean square over all examples. "
         "It is made on the right and travels left; a level line means that it arrives as it left."
     )
+    styles = looks([run.name for run in runs])
+    for run in runs:
+        _theory(figure, (1, 1), run, styles[run.name], "signal_norm")
+    if any(run.predicted for run in runs):
+        text += " Dots: what a stack of infinite width does, from the signal at the last layer."
+    _log(figure, "norm of the signal")
     return Chart("signal", "The backpropagated signal over depth", text, figure)
 
 
@@ -195,6 +224,8 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
         layers = [(n, r) for n, r in rows_ if r.singular_values and all(map(_on_log_axis, r.singular_values))]
         if layers:
             _fan(figure, (i, j), styles[run.name], layers)
+        if stage == next(iter(run.stages)):
+            _theory(figure, (i, j), run, styles[run.name], "largest_singular_value")
     if not figure.data:
         return None
     _log(figure, "singular value")
@@ -203,7 +234,8 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
     text = (
         "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; "
         "dashes, the middle one; bands, all of them and the middle half (medians over examples). Where the fan "
-        "widens, some directions of the input grow while others are lost. Values below float32 rounding are left out."
+        "widens, some directions of the input grow while others are lost. Values below float32 rounding are left out. "
+        "Dots, where the stack is known: the largest one in the limit of infinite width."
     )
     return Chart("singular-values", "Singular values over depth", text, figure)
 

@@ -35,6 +35,7 @@ class Run:
         facts: how it was made.
         history: loss and accuracy over training, or None.
         init_signal: initialiser to the norm of the backpropagated signal per layer before training.
+        predicted: what theory says of the first stage: "signal_norm" and "largest_singular_value" per layer.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
     history: History | None = None
     init_signal: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    predicted: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
@@ -51,6 +53,7 @@ class Run:
             "stages": {name: stage.to_dict() for name, stage in self.stages.items()},
             "history": None if self.history is None else asdict(self.history),
             "init_signal": {name: list(values) for name, values in self.init_signal.items()},
+            "predicted": {name: list(values) for name, values in self.predicted.items()},
         }
 
 
