@@ -245,11 +245,13 @@ def summarize(stats: Stats) -> Summary:
     """
     placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
     in_order = [row for _, row in sorted(placed, key=lambda item: item[0])]
-    rows = [row for row in in_order if row.examples]
-    idle = tuple(
-        Opaque(row.kind, (row.kind,), f"{row.name} did not run", row.source) for row in in_order if not row.examples
+    rows = [row for row in in_order if row.examples and row.units]
+    empty = tuple(
+        Opaque(row.kind, (row.kind,), f"{row.name} {'has no units' if row.examples else 'did not run'}", row.source)
+        for row in in_order
+        if row not in rows
     )
-    return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), (*stats.opaque, *idle))
+    return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), (*stats.opaque, *empty))
 
 
 def _with_weight_gain(before: SiteSummary, row: SiteSummary) -> SiteSummary:

@@ -402,7 +402,7 @@ def test_a_branch_that_was_not_taken_is_no_row_but_listed():
     assert (part.primitive, part.kinds, part.reason) == ("tanh", ("tanh",), "tanh did not run")
     assert part.source.startswith(__file__)
     # 2 x and the slope of one: the gain between the two that did run.
-    assert (summary[1].activation_gain, summary[1].weight_gain) == (1.0, 2.0)
+    assert (summary[1].activation_gain, summary[1].weight_gain) == pytest.approx((1.0, 2.0), rel=1e-6)
     assert "not measured, and are not in this table: 1" in str(summary)
 
 
@@ -410,9 +410,9 @@ def test_a_branch_that_was_not_taken_is_no_row_but_listed():
 def test_nothing_in_it(shape):
     _, stats = rx.probe_grad(lambda x: rx.relu(x).sum(), gains=True)(jnp.ones(shape, jnp.float32))
     summary = rx.summarize(stats)
-    assert len(summary) == (shape[0] > 0)
+    assert not len(summary)
+    assert [part.reason for part in summary.opaque] == ["relu has no units" if shape[0] else "relu did not run"]
     assert not rx.alarms(summary)
-    assert isinstance(summary.scalars(), dict)
 
 
 def test_a_scan_of_no_steps():
