@@ -42,9 +42,9 @@ class Dual:
     def __call__(self, c: np.ndarray, other: "Dual | None" = None) -> np.ndarray:
         """At each correlation; with another dual of the same ``g``, ``v`` has that one's variance."""
         other = self if other is None else other
-        found = np.polynomial.polynomial.polyval(c, self.coefficients * other.coefficients)
-        for index in zip(*np.nonzero(~(self.reaches(c) & other.reaches(c))), strict=True):
-            found[index] = self.plane(float(c[index]), other)
+        found = np.array(np.polynomial.polynomial.polyval(c, self.coefficients * other.coefficients))
+        for index in np.argwhere(~(self.reaches(c) & other.reaches(c))):
+            found[*index] = self.plane(float(c[*index]), other)
         return found
 
     def plane(self, c: float, other: "Dual | None" = None) -> float:
@@ -53,18 +53,20 @@ class Dual:
         if c == 1 and other is self:
             return self.second
 
-        def evaluate(x: np.ndarray) -> np.ndarray:
-            return self._fun(x)[self._pick]
+        duals = self, other
+        deviations = self._deviation, other._deviation
+        kinks = [np.asarray(dual._fun.kinks(dual._deviation)) / dual._deviation for dual in duals]
+        edges = [
+            _fine(np.asarray(dual._fun.features(dual._deviation)) / dual._deviation, k)
+            for dual, k in zip(duals, kinks, strict=True)
+        ]
+        return _plane(lambda x: self._fun(x)[self._pick], c, deviations, kinks, edges)
 
-        kinks, edges = (
-            [
-                np.asarray(points(d)) / d
-                for d in (self._deviation, other._deviation)
-                for points in (getattr(self._fun, name),)
-            ]
-            for name in ("kinks", "features")
-        )
-        return _plane(evaluate, c, (self._deviation, other._deviation), kinks, edges)
+
+def _fine(edges: np.ndarray, kinks: np.ndarray) -> np.ndarray:
+    """The kinks, and edges of panels that are narrower than those that the rule has anyway."""
+    gaps = np.diff(edges, prepend=-np.inf, append=np.inf)
+    return edges[(np.minimum(gaps[:-1], gaps[1:]) < 0.5) | np.isin(edges, kinks)]
 
 
 def _hermite(z: np.ndarray, weighted: np.ndarray) -> np.ndarray:
