@@ -94,4 +94,4 @@ def _scale(factor: float) -> float:
     """Layers over which a deviation falls to 1/e; infinite where it does not, up to rounding."""
     if factor <= 0:
         return 0.0
-    return np.inf if factor >= 1 - _MARGINAL else float(-1 / np.log(factor))
+    return float(np.inf) if factor >= 1 - _MARGINAL else float(-1 / np.log(factor))

@@ -13,7 +13,7 @@ _PROBE = np.array([2.0**-20, 0.1, 1.0, 3.7, 2.0**20])
 class Homogeneous:
     r"""``f(x) = left x`` for ``x < 0``, ``right x`` for ``x > 0``: ReLU and its leaky kin.
 
-    .. math:: E f(u)f(v) = \sqrt{qp}\left[lr\,c + \frac{(r-l)^2}{2\pi}\big(\sqrt{1-c^2} + (\pi - \arccos c)\,c\big)\right]
+    .. math:: E f(u)f(v) = \sqrt{qp}\left[\frac{l^2 + r^2}{2}c + \frac{(r-l)^2}{2\pi}\big(\sqrt{1-c^2} - c \arccos c\big)\right]
 
     Reference: Cho and Saul, `2009 <https://papers.nips.cc/paper/3628-kernel-methods-for-deep-learning>`_.
     """
@@ -28,12 +28,12 @@ class Homogeneous:
 
     def value(self, c: np.ndarray) -> np.ndarray:
         """``E f(u) f(v)`` at unit variances."""
-        bent = (np.sqrt((1 - c) * (1 + c)) + (np.pi - np.arccos(c)) * c) / (2 * np.pi)
-        return self.left * self.right * c + (self.right - self.left) ** 2 * bent
+        bent = np.sqrt((1 - c) * (1 + c)) - c * np.arccos(c)
+        return self.second * c + (self.right - self.left) ** 2 / (2 * np.pi) * bent
 
     def slope(self, c: np.ndarray) -> np.ndarray:
         """``E f'(u) f'(v)``, at any variances."""
-        return self.left * self.right + (self.right - self.left) ** 2 * (np.pi - np.arccos(c)) / (2 * np.pi)
+        return self.second - (self.right - self.left) ** 2 / (2 * np.pi) * np.arccos(c)
 
 
 def homogeneous(fun: Elementwise) -> Homogeneous | None:

@@ -69,7 +69,7 @@ def _second(fun: Elementwise, q: float) -> float:
 
 def length_slope(sample: Sample, q: float) -> float:
     r"""``d E f(\sqrt q z)^2 / dq``."""
-    return float(sample.weights @ (sample.value * sample.slope * sample.z)) / np.sqrt(q)
+    return float(sample.weights @ (sample.value * sample.slope * sample.z) / np.sqrt(q))
 
 
 def fixed_length(fun: Elementwise, weight_variance: float, bias_variance: float) -> float:
@@ -115,7 +115,9 @@ def root(function: Callable[[float], float], low: float, high: float) -> float:
 def _settled(fun: Elementwise, q: float, weight_variance: float, bias_variance: float) -> float:
     if 0 < q < np.inf:
         return q
-    fate, remedy = ("vanish", "raise either variance") if q == 0 else ("grow without bound", "lower the weight variance")
+    fate, remedy = (
+        ("vanish", "raise either variance") if q == 0 else ("grow without bound", "lower the weight variance")
+    )
     raise ValueError(
         f"got weight_variance={weight_variance}, bias_variance={bias_variance} for {fun.label}, where signals {fate}: "
         f"expected variances with a fixed point; {remedy}"
