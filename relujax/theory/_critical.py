@@ -1,7 +1,7 @@
 """The edge of chaos: variances at which neither signals nor gradients explode or vanish, and whether they hold."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Critical:
         q: the fixed point of the length map.
         chi1: :math:`\sigma_w^2 E f'(u)^2` at ``q``, which is 1.
         dq: the slope of the length map at ``q``.
-        stable: whether lengths near ``q`` do not move away from it: ``dq`` is at most 1.
+        stable: whether lengths near ``q`` stay near: ``dq`` is at most 1, and the point is not half-stable.
     """
 
     weight_variance: float
@@ -81,7 +81,7 @@ def critical(f: str | Callable, bias_variance: float = 0.0, *, kinks: tuple[floa
             low = high
     raise ValueError(
         f"got bias_variance={bias_variance} for {fun.label}, at which no weight variance is critical: expected a bias "
-        "variance of the edge of chaos; try 0, or an activation with f(0) = 0"
+        "variance on the edge of chaos; try 0 for ReLU and its kin, 0.05 for others, or another activation"
     )
 
 
@@ -95,7 +95,7 @@ def half_stable(f: str | Callable, *, kinks: tuple[float, ...] | None = None) ->
         kinks: points where ``f`` is not smooth, where they are known; others are found.
 
     Returns:
-        :class:`Critical`: both slopes are 1, and lengths come to ``q`` from one side only.
+        :class:`Critical`: both slopes are 1. Lengths come to ``q`` from one side only, so ``stable`` is false.
 
     Raises:
         ValueError: where there is none, as for tanh, or where every point is one, as for ReLU.
@@ -116,7 +116,7 @@ def half_stable(f: str | Callable, *, kinks: tuple[float, ...] | None = None) ->
         if before > _MARGIN and excess < -_MARGIN:
             found = _at(fun, root(lambda q: _at(fun, q).dq - 1, low, high))
             if found.bias_variance >= 0:
-                return found
+                return replace(found, dq=1.0, stable=False)
         if abs(excess) > _MARGIN:
             low, before = high, excess
     raise ValueError(

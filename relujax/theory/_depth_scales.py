@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._correlation_map import CorrelationMap
-from ._elementwise import Elementwise, elementwise
+from ._elementwise import elementwise
 from ._length_map import fixed_length, length_slope, root
 from ._moments import Sample
 

@@ -52,6 +52,7 @@ class Elementwise:
         octave = 2.0 ** max(0, np.ceil(np.log2(deviation)))
         if octave not in self._features:
             self._features[octave] = features(self, octave, self._kinks)
+            self._kinks = tuple(sorted({*self._kinks, *self._features[octave][0]}))  # not to be found again
         return self._features[octave]
 
 
@@ -75,7 +76,7 @@ def elementwise(f: str | Callable, kinks: tuple[float, ...] | None = None) -> El
 
 
 @functools.lru_cache(maxsize=128)
-def _kept(f: str | Callable, args: tuple, bound: tuple, stated: tuple[float, ...] | None) -> Elementwise:
+def _kept(f: Any, args: tuple, bound: tuple, stated: tuple[float, ...] | None) -> Elementwise:
     return _build(functools.partial(f, *args, **dict(bound)) if args or bound else f, stated)
 
 

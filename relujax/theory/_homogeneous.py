@@ -13,7 +13,8 @@ _PROBE = np.array([2.0**-20, 0.1, 1.0, 3.7, 2.0**20])
 class Homogeneous:
     r"""``f(x) = left x`` for ``x < 0``, ``right x`` for ``x > 0``: ReLU and its leaky kin.
 
-    .. math:: E f(u)f(v) = \sqrt{qp}\left[\frac{l^2 + r^2}{2}c + \frac{(r-l)^2}{2\pi}\big(\sqrt{1-c^2} - c \arccos c\big)\right]
+    .. math:: E f(u)f(v) = \sqrt{qp}\left[\frac{l^2 + r^2}{2}c
+        + \frac{(r-l)^2}{2\pi}\big(\sqrt{1-c^2} - c \arccos c\big)\right]
 
     Reference: Cho and Saul, `2009 <https://papers.nips.cc/paper/3628-kernel-methods-for-deep-learning>`_.
     """

@@ -45,7 +45,6 @@ def smooth(values: np.ndarray, scale: float, tolerance: float = 1e-13) -> np.nda
 
     A panel where the function is not finite counts as smooth: more nodes would not help it.
     """
-    finite = np.isfinite(values).all(axis=-1)
-    values = np.where(finite[:, None], values, 0.0)
+    values = np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, 0.0)
     last = np.abs(values @ _SERIES[-_LAST:].T).max(axis=-1)
     return last <= tolerance * (np.abs(values).max(axis=-1) + scale)
