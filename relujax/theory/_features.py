@@ -84,7 +84,8 @@ def _halves_in_doubt(
 def _smooth(evaluate: Evaluate, left: np.ndarray, right: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
     points, _ = panels(np.stack([left, right], axis=-1))
     value, slope = evaluate(points.reshape(-1, NODES))
-    return smooth(value, scale[0]) & smooth(slope, scale[1])
+    rounding = np.finfo(float).eps * np.maximum(np.abs(left), np.abs(right)) / (right - left)
+    return smooth(value, scale[0], rounding) & smooth(slope, scale[1], rounding)
 
 
 def _near(k: float, others: set[float]) -> bool:

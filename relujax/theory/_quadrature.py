@@ -40,11 +40,17 @@ def differentiate(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return values @ _SLOPES.T * (2 / np.diff(edges)[:, None])
 
 
-def smooth(values: np.ndarray, scale: float, tolerance: float = 1e-13) -> np.ndarray:
+def smooth(values: np.ndarray, scale: float, rounding: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
     """Per panel whether its nodes suffice: whether the last coefficients are nothing beside the values or ``scale``.
 
     A panel where the function is not finite counts as smooth: more nodes would not help it.
+
+    Args:
+        values: at the nodes, ``(panels, NODES)``.
+        scale: of the function as a whole.
+        rounding: what rounding moves a node by, in widths of its panel.
+        tolerance: what is nothing.
     """
     values = np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, 0.0)
     last = np.abs(values @ _SERIES[-_LAST:].T).max(axis=-1)
-    return last <= tolerance * (np.abs(values).max(axis=-1) + scale)
+    return last <= tolerance * (np.abs(values).max(axis=-1) + scale) + rounding * np.ptp(values, axis=-1)
