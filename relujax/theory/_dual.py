@@ -91,11 +91,13 @@ def _plane(
     a, b = np.sqrt((1 + abs(c)) / 2), np.sqrt((1 - abs(c)) / 2)
     # Where features are fine beside the Gaussian, the outer integral bends around 0 as they do.
     finest = min((float(np.diff(e).min()) for e in edges if e.size > 1), default=1.0)
-    crowd = _PLANE_REACH * 0.5 ** np.arange(1, np.clip(np.ceil(np.log2(2 / finest)), 0, 24) + 3)
+    crowd = 0.5 ** np.arange(1, np.clip(np.ceil(np.log2(0.8 / finest)), 0, 24) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = np.nan_to_num((kinks[0][:, None] - sign * kinks[1]).ravel() / (2 * b), nan=0.0)
-    r, outer = _rule(np.concatenate([_OUTER, crowd, -crowd, crossings]))
-    r, outer = r.ravel(), outer.ravel() * density(r.ravel())
+    outer = np.concatenate([_OUTER, crowd, -crowd, crossings])
+    even = sign == 1 and deviations[0] == deviations[1]
+    r, rule = _rule(np.abs(outer) if even else outer)
+    r, rule = r.ravel(), (1 + even) * rule.ravel() * density(r.ravel())
     inner = np.concatenate(
         [
             np.broadcast_to(_INNER, (r.size, _INNER.size)),
@@ -108,7 +110,7 @@ def _plane(
     p, weights = p.reshape(r.size, -1), (weights * density(p)).reshape(r.size, -1)
     u = evaluate(deviations[0] * (a * p + b * r[:, None]))
     v = evaluate(deviations[1] * sign * (a * p - b * r[:, None]))
-    return float(outer @ np.einsum("rp,rp,rp->r", weights, u, v))
+    return float(rule @ np.einsum("rp,rp,rp->r", weights, u, v))
 
 
 def _rule(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
