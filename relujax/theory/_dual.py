@@ -9,6 +9,7 @@ from ._moments import Sample
 from ._quadrature import density
 
 _TERMS = 512
+_NOTHING = 1e-16  # of E g^2: rounding
 _ENOUGH = 2e-15  # what a series may leave out, beside E g^2
 _PLANE_REACH = 9.6  # exp(-9.6^2 / 2) is 1e-20
 _PLANE_POINTS, _PLANE_WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -31,24 +32,25 @@ class Dual:
         sample.check()
         values = sample.slope if slope else sample.value
         self.second = float(sample.weights @ values**2)
-        self.coefficients = _hermite(sample.z, sample.weights * values)
+        self.coefficients = _hermite(sample.z, sample.weights * values, self.second)
+        self._terms = 1 + int(np.flatnonzero(self.coefficients).max(initial=0))
         self._fun, self._deviation, self._pick = fun, float(np.sqrt(q)), int(slope)
-        self._rest = max(0.0, 1 - float(np.sum(self.coefficients**2)) / self.second)
+        rest = self.second - float(np.sum(self.coefficients**2))
+        self._rest = max(0.0, rest) / (self.second or 1.0)  # a slope may be 0
 
     def reaches(self, c: np.ndarray) -> np.ndarray:
         """Where the series is as good as exact."""
         return self._rest * np.abs(c) ** _TERMS <= _ENOUGH
 
-    def __call__(self, c: np.ndarray, other: "Dual | None" = None) -> np.ndarray:
-        """At each correlation; with another dual of the same ``g``, ``v`` has that one's variance."""
-        other = self if other is None else other
-        found = np.array(np.polynomial.polynomial.polyval(c, self.coefficients * other.coefficients))
-        for index in np.argwhere(~(self.reaches(c) & other.reaches(c))):
-            found[*index] = self.plane(float(c[*index]), other)
+    def __call__(self, c: np.ndarray) -> np.ndarray:
+        """At each correlation."""
+        found = np.array(np.polynomial.polynomial.polyval(c, self.coefficients[: self._terms] ** 2))
+        for index in np.argwhere(~self.reaches(c)):
+            found[*index] = self.plane(float(c[*index]))
         return found
 
     def plane(self, c: float, other: "Dual | None" = None) -> float:
-        """By quadrature over the plane, exact at kinks for every ``c`` in [-1, 1]."""
+        """By quadrature over the plane, exact at kinks for every ``c`` in [-1, 1]; ``other`` is of the same ``g``."""
         other = self if other is None else other
         if c == 1 and other is self:
             return self.second
@@ -69,12 +71,15 @@ def _fine(edges: np.ndarray, kinks: np.ndarray) -> np.ndarray:
     return edges[(np.minimum(gaps[:-1], gaps[1:]) < 0.5) | np.isin(edges, kinks)]
 
 
-def _hermite(z: np.ndarray, weighted: np.ndarray) -> np.ndarray:
-    """``sum(weighted * h_n(z))`` for each of the first orthonormal Hermite polynomials."""
-    found = np.empty(_TERMS)
-    before, now = np.zeros_like(z), np.ones_like(z)
+def _hermite(z: np.ndarray, weighted: np.ndarray, second: float) -> np.ndarray:
+    """``sum(weighted * h_n(z))`` for each of the first orthonormal Hermite polynomials; 0 when the rest is nothing."""
+    found = np.zeros(_TERMS)
+    before, now, rest = np.zeros_like(z), np.ones_like(z), second
     for n in range(_TERMS):
         found[n] = weighted @ now
+        rest -= found[n] ** 2
+        if rest <= _NOTHING * second:
+            break
         before, now = now, (z * now - np.sqrt(n) * before) / np.sqrt(n + 1)
     return found
 

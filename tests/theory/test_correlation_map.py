@@ -153,3 +153,11 @@ def test_a_variance_must_be_positive(q):
 def test_a_function_of_infinite_variance_is_refused():
     with pytest.raises(ValueError, match=r"not finite and positive.*expected a function of finite variance"):
         rx.theory.correlation_map(lambda x: jnp.exp(x**2))(0.5)
+
+
+def test_a_step_has_no_slope_and_an_arc_sine_for_a_map():
+    """Sheppard (1899): E sign(u) sign(v) = 2 asin(c) / pi."""
+    shared = rx.theory.correlation_map(jnp.sign)
+    c = np.array([-0.999, -0.5, 0.0, 0.9, 0.999999])
+    np.testing.assert_allclose(shared(c), 2 / np.pi * np.arcsin(c), rtol=0, atol=1e-12)
+    assert shared.slope(0.5) == 0
