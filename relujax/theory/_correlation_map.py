@@ -18,6 +18,10 @@ class CorrelationMap:
     Attributes:
         q: the variance.
         second: :math:`E f(u)^2`.
+
+    >>> shared = correlation_map("tanh")
+    >>> shared(0.5), shared.slope(0.5), shared.second
+    (0.4725513994, 0.9757859616, 0.3942944904)
     """
 
     def __init__(self, fun: Elementwise, q: float) -> None:

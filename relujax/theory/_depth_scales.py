@@ -7,10 +7,8 @@ import numpy as np
 
 from ._correlation_map import CorrelationMap
 from ._elementwise import elementwise
-from ._length_map import fixed_length, length_slope, root
+from ._length_map import MARGINAL, fixed_length, length_slope, root
 from ._moments import Sample
-
-_MARGINAL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def depth_scales(
     sample, shared = Sample(fun, q), CorrelationMap(fun, q)
     chi1 = weight_variance * float(sample.weights @ sample.slope**2)
     dq = weight_variance * length_slope(sample, q)
-    c = 1.0 if chi1 <= 1 + _MARGINAL else _fixed_correlation(shared, weight_variance, bias_variance)
+    c = 1.0 if chi1 <= 1 + MARGINAL else _fixed_correlation(shared, weight_variance, bias_variance)
     chi = chi1 if c == 1 else weight_variance * shared.second / q * float(shared.slope(c))
     return DepthScales(q=q, c=c, chi1=chi1, chi=chi, dq=dq, xi_q=_scale(dq), xi_c=_scale(chi))
 
@@ -94,4 +92,4 @@ def _scale(factor: float) -> float:
     """Layers over which a deviation falls to 1/e; infinite where it does not, up to rounding."""
     if factor <= 0:
         return 0.0
-    return float(np.inf) if factor >= 1 - _MARGINAL else float(-1 / np.log(factor))
+    return float(np.inf) if factor >= 1 - MARGINAL else float(-1 / np.log(factor))

@@ -10,7 +10,7 @@ from ._homogeneous import homogeneous
 from ._moments import Sample, positive
 
 _RANGE = 1e-12, 1e12  # where fixed points are sought
-_MARGINAL = 1e-12  # a slope of 1 up to rounding
+MARGINAL = 1e-12  # a slope of 1 up to rounding
 
 
 def length_map(
@@ -82,7 +82,7 @@ def fixed_length(fun: Elementwise, weight_variance: float, bias_variance: float)
     bent = homogeneous(fun)
     if bent is not None:
         rate = weight_variance * bent.second
-        if abs(rate - 1) <= _MARGINAL and bias_variance == 0:
+        if abs(rate - 1) <= MARGINAL and bias_variance == 0:
             return 1.0  # every variance is a fixed point
         q = bias_variance / (1 - rate) if rate < 1 else np.inf
         return _settled(fun, q, weight_variance, bias_variance)
