@@ -1,7 +1,7 @@
 """Mean-field theory against 30-digit values, and against DeepMind's dks in accuracy and time.
 
 dks (0.1.2; its numpy core still runs) is timed in the same run where it is installed (``pip install dks --no-deps``,
-``pip install autograd absl-py``); elsewhere its figures are those that this script measured on two cores.
+``pip install autograd absl-py``); elsewhere its figures are those of two cores.
 
 python -m benchmarks.theory
 """
@@ -66,7 +66,7 @@ _LENGTH = 0.4180372005334778  # of tanh at weight variance 1.5 and bias variance
 _CRITICAL = (1.7609546396067401, 0.5700478816407643)  # of tanh at bias variance 0.05: weight variance and length
 _HALF_STABLE = (1.983058257437547, 0.1729223907560673, (3 + 17**0.5) / 2)  # of GELU: Roberts et al., 2021
 _SLOPES = {50: 0.4305229485024, 100: 0.57043953105872}  # TAT, plain MLP, eta 0.9
-# Seconds of dks 0.1.2 on two cores, as measured by this script.
+# Seconds of dks 0.1.2 on two cores: the least that was measured there.
 _PUBLISHED = {"C(0.5), tanh": 0.13, "C(0.9), tanh": 0.13, "DKS, tanh": 1.4, "TAT, softplus": 4.6, "TAT, silu": 2.4}
 
 
