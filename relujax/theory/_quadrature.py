@@ -11,11 +11,6 @@ _DEGREES = np.arange(NODES)
 #: From values at a panel's nodes to the coefficients of its Legendre series.
 _SERIES = (2 * _DEGREES[:, None] + 1) / 2 * np.polynomial.legendre.legvander(_POINTS, NODES - 1).T * _WEIGHTS
 _LAST = 3  # trailing coefficients that must vanish: one alone may do so by symmetry
-#: From values at a panel's nodes to its slopes there, for a panel of width 2.
-_SLOPES = (
-    np.stack([np.polynomial.legendre.legval(_POINTS, np.polynomial.legendre.legder(unit)) for unit in np.eye(NODES)], 1)
-    @ _SERIES
-)
 
 
 def panels(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +32,8 @@ def gaussian_edges(features: Iterable[float], deviation: float = 1.0) -> np.ndar
 
 def differentiate(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Slopes at the nodes of each panel, ``(panels, NODES)``, from the values there."""
-    return values @ _SLOPES.T * (2 / np.diff(edges)[:, None])
+    series = np.polynomial.legendre.legder(values @ _SERIES.T, axis=1)
+    return series @ np.polynomial.legendre.legvander(_POINTS, NODES - 2).T * (2 / np.diff(edges)[:, None])
 
 
 def smooth(values: np.ndarray, scale: float, rounding: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
