@@ -1,16 +1,12 @@
 """Gaussian moments of an activation and of its slope: what a wide layer does to a signal and to its gradient."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 
-from ..functions import ACTIVATIONS, activation
-
-_REACH = 14.0  # exp(-14^2 / 2) is 3e-43: what lies beyond adds nothing to a float64
-_PANEL_NODES = 40
+from ._elementwise import Elementwise, elementwise
+from ._quadrature import REACH, density, gaussian_edges, panels
 
 
 @dataclass(frozen=True)
@@ -43,14 +39,15 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
     Args:
         f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
         q: variance of the pre-activation.
-        kinks: points where ``f`` is not smooth; by default those of the registry, else none. A kink that is not
-            stated costs about ten digits.
+        kinks: points where ``f`` is not smooth, where they are known; others are found.
 
     Returns:
-        :class:`Moments`, to about 1e-14 (split Gauss-Legendre quadrature in float64).
+        :class:`Moments`, to about 1e-14 (Gauss-Legendre quadrature in float64, split at the kinks).
 
     Raises:
-        ValueError: for ``q <= 0``, an unknown name, or moments that are not finite.
+        ValueError: for ``q <= 0``, an unknown name, a function that is not elementwise, or moments that are not finite.
+
+    Cost: 0.2 s to compile a new function and 30 ms to find its kinks, once; then a millisecond.
 
     Reference: Poole et al., `2016 <https://arxiv.org/abs/1606.05340>`_; Schoenholz et al.,
     `2017 <https://arxiv.org/abs/1611.01232>`_.
@@ -58,51 +55,54 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
     >>> moments("relu").gain ** 2, moments("tanh").chi1
     (2.0, 1.1778)
     """
-    if not q > 0:
-        raise ValueError(f"got q={q}: expected a positive variance")
-    fun, known = _resolve(f)
-    points, weights = _quadrature(tuple(k / np.sqrt(q) for k in (known if kinks is None else kinks)))
-    with jax.enable_x64(True):
-        # By vjp: some members refuse forward mode.
-        value, pull = jax.vjp(fun, np.sqrt(q) * points)
-        [slope] = pull(np.ones_like(points))
-        value, slope = np.asarray(value, np.float64), np.asarray(slope, np.float64)
-    tail = np.abs(points) > _REACH - 1
-    with np.errstate(over="ignore", invalid="ignore"):
-        second, slope_second, slope_fourth = (weights @ v for v in (value**2, slope**2, slope**4))
-        converged = all(weights[tail] @ v[tail] <= 1e-9 * (weights @ v) for v in (value**2, slope**4))
-    if not (converged and 0 < second < np.inf and np.isfinite(slope_fourth)):
-        raise ValueError(
-            f"got moments that are not finite and positive for {f!r}: expected a function of finite variance"
-        )
+    positive(q)
+    sample = Sample(elementwise(f, kinks), q)
+    sample.check()
+    weights, value, slope = sample.weights, sample.value, sample.slope
+    second, slope_second = float(weights @ value**2), float(weights @ slope**2)
     return Moments(
         mean=float(weights @ value),
-        second=float(second),
+        second=second,
         slope_mean=float(weights @ slope),
-        slope_second=float(slope_second),
-        slope_fourth=float(slope_fourth),
-        gain=float(1 / np.sqrt(second)),
-        chi1=float(slope_second / second),
+        slope_second=slope_second,
+        slope_fourth=float(weights @ slope**4),
+        gain=second**-0.5,
+        chi1=slope_second / second,
     )
 
 
-def _resolve(f: str | Callable) -> tuple[Callable, tuple[float, ...]]:
-    """The function, and the kinks that the registry states for it."""
-    fun = activation(f) if isinstance(f, str) else f
-    inner = fun.func if isinstance(fun, functools.partial) else fun
-    row = next((row for row in ACTIVATIONS.values() if row.fun is inner), None)
-    if isinstance(f, str) and row is not None and row.example:
-        fun = activation(f, **row.example)
-    return fun, row.kinks if row else ()
+class Sample:
+    """An activation at the nodes of a rule under N(mean, q): ``weights @ value`` is its mean.
+
+    Attributes:
+        z: nodes in standard deviations.
+        edges: of the panels, in standard deviations.
+    """
+
+    def __init__(self, fun: Elementwise, q: float, mean: float = 0.0) -> None:
+        deviation = float(np.sqrt(q))
+        features = np.asarray(fun.features(deviation + abs(mean))) - mean
+        self.fun, self.edges = fun, gaussian_edges(features, deviation)
+        z, weights = panels(self.edges)
+        self.z = z.ravel()
+        self.weights = weights.ravel() * density(self.z)
+        self.value, self.slope = fun(mean + deviation * self.z)
+
+    def check(self) -> None:
+        """Raise where moments diverge, or are nothing."""
+        tail = np.abs(self.z) > REACH - 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            powers = self.value**2, self.slope**4
+            sums = [self.weights @ v for v in powers]
+            whole = all(self.weights[tail] @ v[tail] <= 1e-9 * s for v, s in zip(powers, sums, strict=True))
+        if not (whole and 0 < sums[0] < np.inf and np.isfinite(sums[1])):
+            raise ValueError(
+                f"got moments that are not finite and positive for {self.fun.label}: expected a function of finite "
+                "variance; clip it, or take one that grows more slowly"
+            )
 
 
-def _quadrature(kinks: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and Gaussian weights on panels of [-14, 14] that are split at the kinks."""
-    # Halved again and again towards 0: at large q that is where a saturating function bends.
-    halved = _REACH * 0.5 ** np.arange(16)
-    edges = np.unique([*np.linspace(-_REACH, _REACH, 29), *halved, *-halved, *(k for k in kinks if abs(k) < _REACH)])
-    nodes, weights = np.polynomial.legendre.leggauss(_PANEL_NODES)
-    half = np.diff(edges)[:, None] / 2
-    points = ((edges[:-1, None] + edges[1:, None]) / 2 + half * nodes).ravel()
-    density = np.exp(-(points**2) / 2) / np.sqrt(2 * np.pi)
-    return points, (half * weights).ravel() * density
+def positive(q: float, name: str = "q") -> None:
+    """Raise for what is not a positive finite variance."""
+    if not 0 < q < np.inf:
+        raise ValueError(f"got {name}={q}: expected a positive variance; pass a finite number above 0")

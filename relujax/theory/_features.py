@@ -1,0 +1,101 @@
+"""Where a function is not smooth: found by bisection, from nothing but values and slopes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ._quadrature import NODES, REACH, density, panels, smooth
+
+_MOST = 200  # panels that may be in doubt at once: more is noise, as of a function that computes in float32
+_KINK = 2.0**-10  # what is not smooth on so narrow a panel is taken for a kink, beside the scale of x
+_SAME = 1e-5  # two findings so near are one: a jump in a third derivative is found no better
+_FINEST = 1e-7  # beside an algebraic singularity, which no panel resolves
+
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def features(evaluate: Evaluate, deviation: float, known: tuple[float, ...]) -> tuple[tuple[float, ...], tuple]:
+    """Kinks, and all edges of panels on which value and slope are smooth, within reach of ``N(0, deviation^2)``.
+
+    Args:
+        evaluate: ``x -> (value, slope)``.
+        deviation: at least 1.
+        known: kinks that are known already.
+    """
+    reach = REACH * deviation
+    scale, known = _scale(evaluate, deviation), tuple(k for k in known if abs(k) < reach)
+    kinks = set(known)
+    # Off the round numbers, and twice: a kink that lies on an edge, or beyond the last node before it, goes unseen.
+    for grid in (_grid(reach, known, 1.0137), _grid(reach, known, 1.0823)):
+        found = _bisect(evaluate, grid, scale, reach * 1e-16)[1]
+        kinks |= {k for k in found if not _near(k, kinks)}
+    refined = _bisect(evaluate, _grid(reach, tuple(kinks), 1.0137), scale, _FINEST)[0]
+    return tuple(sorted(kinks)), tuple(sorted({*map(float, refined), *kinks}))
+
+
+def _grid(reach: float, kinks: tuple[float, ...], factor: float) -> np.ndarray:
+    """Edges that crowd towards 0, where a wide Gaussian sees most functions bend."""
+    dyadic = factor * reach * 0.5 ** np.arange(np.ceil(np.log2(reach / 0.4)) + 1)
+    return np.unique([*dyadic, *(-1.0137 * dyadic), *kinks])
+
+
+def _scale(evaluate: Evaluate, deviation: float) -> tuple[float, float]:
+    """Root mean squares of value and slope, roughly."""
+    z = np.linspace(-6.03, 6, 601)
+    weights = density(z) * (z[1] - z[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, slope = (float(np.sqrt(weights @ y**2)) for y in evaluate(z * deviation))
+    return (value if np.isfinite(value) else 0.0), (slope if np.isfinite(slope) else 0.0)
+
+
+def _bisect(
+    evaluate: Evaluate, grid: np.ndarray, scale: tuple[float, float], narrowest: float
+) -> tuple[list[float], list[float]]:
+    """Cut panels that are not smooth until they are, or are narrow: all edges, and where a narrow one stood."""
+    left, right = grid[:-1], grid[1:]
+    doubt = ~_smooth(evaluate, left, right, scale)
+    left, right, edges, kinks = left[doubt], right[doubt], [*grid], []
+    while 0 < left.size <= _MOST:
+        last = right - left <= np.maximum(narrowest, 4e-16 * np.abs(left))
+        kinks += [*((left + right) / 2)[last]]
+        left, right = left[~last], right[~last]
+        inner = _halves_in_doubt(evaluate, left, right, scale, 0.5)
+        # Neither half is in doubt: the kink lies beyond the last node of one, or is lost in rounding, or there is none.
+        lost = ~inner.any(axis=0)
+        cut = np.where(lost, 0.4, 0.5)
+        if lost.any():
+            inner[:, lost] = _halves_in_doubt(evaluate, left[lost], right[lost], scale, 0.4)
+            gone = lost & ~inner.any(axis=0) & (right - left < _KINK * np.maximum(1, np.abs(left)))
+            kinks += [*((left + right) / 2)[gone]]
+        middle = left + cut * (right - left)
+        edges += [*middle]
+        left, right = np.concatenate([left, middle])[inner.ravel()], np.concatenate([middle, right])[inner.ravel()]
+    return (edges, _merged(kinks)) if left.size <= _MOST else ([*grid], [])
+
+
+def _halves_in_doubt(
+    evaluate: Evaluate, left: np.ndarray, right: np.ndarray, scale: tuple[float, float], cut: float
+) -> np.ndarray:
+    """Whether the left and the right part of each panel are not smooth, ``(2, panels)``."""
+    middle = left + cut * (right - left)
+    return ~_smooth(evaluate, np.concatenate([left, middle]), np.concatenate([middle, right]), scale).reshape(2, -1)
+
+
+def _smooth(evaluate: Evaluate, left: np.ndarray, right: np.ndarray, scale: tuple[float, float]) -> np.ndarray:
+    points, _ = panels(np.stack([left, right], axis=-1))
+    value, slope = evaluate(points.reshape(-1, NODES))
+    rounding = np.finfo(float).eps * np.maximum(np.abs(left), np.abs(right)) / (right - left)
+    return smooth(value, scale[0], rounding) & smooth(slope, scale[1], rounding)
+
+
+def _near(k: float, others: set[float]) -> bool:
+    return any(abs(k - other) < _SAME * max(1.0, abs(other)) for other in others)
+
+
+def _merged(kinks: list[float]) -> list[float]:
+    """One of each, and 0 where rounding put a tiny number."""
+    kept: list[float] = []
+    for k in sorted(0.0 if abs(k) < 1e-14 else k for k in kinks):
+        if not kept or k - kept[-1] > _SAME * max(1.0, abs(k)):
+            kept.append(float(k))
+    return kept
