@@ -4,7 +4,7 @@ import numpy as np
 
 
 def trace_moments(squared: np.ndarray, depth: int, width: int, gaussian: bool) -> tuple[float, float]:
-    r"""Second and third moment :math:`E \operatorname{tr}(J J^\top)^k / N` of :math:`J = \prod_l D_l W_l`; the first is 1.
+    r"""Second and third moment, :math:`E \operatorname{tr}(J J^\top)^k / N` of :math:`J = \prod D_l W_l`.
 
     The squared slopes on ``D`` are independent fair coins between the two numbers in ``squared``, of mean 1: flipping
     the sign of a row of ``W`` flips the coin, and leaves :math:`C = W B W^\top` as it was but for signs that cancel.
@@ -34,7 +34,7 @@ def trace_moments(squared: np.ndarray, depth: int, width: int, gaussian: bool) -
 
 
 def mean_nullity(depth: int, width: int) -> float:
-    """The mean part of the directions that half-dead layers kill: all but the least number of units active in a layer."""
+    """The mean part of the directions that half-dead layers kill: all but the least number active in a layer."""
     from scipy.special import bdtrc
 
     active = bdtrc(np.arange(width), width, 0.5)  # a layer has more than 0, 1, ... of them

@@ -7,12 +7,12 @@ import numpy as np
 
 from ._checks import whole
 from ._finite_width import mean_nullity, trace_moments
-from ._slopes import SlopeLaw, required_slopes, slope_law
+from ._slopes import SlopeLaw, required_sides, slope_law
 
 
 @dataclass(frozen=True)
 class JacobianMoments:
-    r"""Of the squared singular values :math:`\lambda` of the Jacobian, per direction: :math:`E \operatorname{tr}(J J^\top)^k / N`.
+    r"""Moments :math:`m_k = E \operatorname{tr}(J J^\top)^k / N` of the squared singular values of a Jacobian.
 
     Attributes:
         mean: :math:`m_1`; 1 where the squared gradient is held.
@@ -41,10 +41,11 @@ def jacobian_moments(
     q: float = 1.0,
     kinks: tuple[float, ...] | None = None,
 ) -> JacobianMoments:
-    r"""Moments and upper edge of the squared singular values of the Jacobian of ``depth`` layers, :math:`J = \prod D_l W_l`.
+    r"""Moments and upper edge of the squared singular values of the Jacobian of a deep network.
 
-    Weights hold the signal, :math:`\sigma_w^2 = q / E f^2`, biases are zero. At infinite width, by free probability
-    (S-transform), with :math:`\mu_k = E f'^{2k}` and :math:`s_1 = -1` for Gaussian, 0 for orthogonal weights:
+    For :math:`J = \prod_{l \le L} D_l W_l`, with slopes on the diagonal of ``D``, weights that hold the signal,
+    :math:`\sigma_w^2 = q / E f^2`, and no biases. At infinite width, by free probability (S-transform), with
+    :math:`\mu_k = E f'^{2k}` and :math:`s_1 = -1` for Gaussian, 0 for orthogonal weights:
 
     .. math:: m_1 = (\sigma_w^2 \mu_1)^L, \qquad m_2 = m_1^2 \left(1 + L (\mu_2 / \mu_1^2 - 1 - s_1)\right)
 
@@ -79,7 +80,7 @@ def jacobian_moments(
         raise ValueError(f'got weights={weights!r}: expected "gaussian" or "orthogonal"')
     gaussian = weights == "gaussian"
     if width is not None:
-        slopes = required_slopes(f, "the law at finite width")
+        slopes = required_sides(f, "the law at finite width")
         return _finite(slopes, depth, whole("width", width), gaussian)
     return _infinite(_checked(slope_law(f, q, kinks=kinks), f), depth, gaussian)
 
@@ -126,7 +127,7 @@ def _edge(law: SlopeLaw, depth: int, gaussian: bool) -> float:
     :math:`\frac{z}{1 + z} S(z)^L`; its first maximum over ``z > 0``, or its value at the end of the range, is one over
     the edge.
     """
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     top = law.squared.max()
     relative = law.squared / top
@@ -145,5 +146,5 @@ def _edge(law: SlopeLaw, depth: int, gaussian: bool) -> float:
         return depth * layer + (1 - depth) * (np.log(z) - np.log1p(z))
 
     last = 1 - 1e-12
-    at = last if rising(last) >= 0 else float(brentq(rising, 1e-12, last, xtol=1e-15, rtol=1e-14))
+    at = last if rising(last) >= 0 else root_scalar(rising, bracket=(1e-12, last), xtol=1e-15).root
     return float(np.exp(-log_chi(at)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from ._checks import whole
 from ._log_norm import log_norm_law
-from ._slopes import required_slopes
+from ._slopes import required_sides
 
 
 @dataclass(frozen=True)
@@ -24,17 +24,17 @@ class Lyapunov:
 
 
 def lyapunov(f: str | Callable, width: int, *, samples: int = 1000, seed: int = 0) -> Lyapunov:
-    r"""Exponents :math:`\lambda_i = \lim \frac{1}{L} \log \sigma_i(J)` of layers with Gaussian weights that hold the signal.
+    r"""Lyapunov exponents :math:`\lim \log \sigma_i(J) / L` of layers with Gaussian weights that hold the signal.
 
-    The slopes are independent of the size of all volumes that a layer maps, so that the sum of the first ``k`` exponents
-    is :math:`\frac{1}{2} E \log \det G_k^\top D^2 G_k` for ``k`` Gaussian columns :math:`G_k`. Exactly:
+    Slopes are independent of the size of every volume that a layer maps, so that the first ``k`` exponents add up to
+    :math:`\frac{1}{2} E \log \det G^\top D^2 G` for ``k`` Gaussian columns ``G``. For slopes of one size that is
 
-    .. math:: \lambda_i = \frac{1}{2} \left( \log \frac{2 \sigma_w^2}{N} + \psi\!\left(\frac{N - i + 1}{2}\right) \right)
+    .. math:: \lambda_i = \frac{1}{2} \left(\log \frac{2 \sigma_w^2}{N} + \psi\left(\frac{N - i + 1}{2}\right)\right)
 
-    for the identity and for slopes of one size; for ReLU the same with the number of active units :math:`K` in place of
-    the second ``N``, averaged over :math:`K \sim \text{Bin}(N, 1/2)` given :math:`K \ge i`. (A layer with fewer, of chance
-    :math:`P(K < i)`, sets the exponent to minus infinity, which beyond :math:`i \approx N/2` is what one will see.)
-    Slopes of two sizes, as of leaky ReLU: the first exponent is exact, the others are drawn.
+    exactly, and for ReLU the same with the number of active units, :math:`K \sim \text{Bin}(N, 1/2)`, in place of ``N``
+    inside :math:`\psi`, averaged given that :math:`K \ge i`. (A layer with fewer, of chance :math:`P(K < i)`, sets the
+    exponent to minus infinity: what one sees beyond :math:`i \approx N/2`.) For slopes of two sizes, as of leaky ReLU,
+    the first exponent is exact and the others are drawn.
 
     Args:
         f: a positively homogeneous function: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
@@ -52,11 +52,11 @@ def lyapunov(f: str | Callable, width: int, *, samples: int = 1000, seed: int = 
 
     Reference: Newman, `1986 <https://doi.org/10.1007/BF01464284>`_.
 
-    >>> lyapunov("relu", 64).exponents[0], lyapunov(lambda x: x, 4).exponents[-1]
+    >>> lyapunov("relu", 64).exponents[0].item(), lyapunov(lambda x: x, 4).exponents[-1].item()
     (-0.0200543, -1.3283)
     """
     width, samples = whole("width", width), whole("samples", samples, least=2)
-    slopes = np.abs(required_slopes(f, "the spectrum of exponents"))
+    slopes = np.abs(required_sides(f, "the spectrum of exponents"))
     if 0 in slopes or slopes[0] == slopes[1]:
         return Lyapunov(_exact(width, dead=0 in slopes), np.zeros(width))
     exponents, error = _drawn(slopes / np.sqrt(np.mean(slopes**2)), width, samples, seed)
@@ -68,11 +68,9 @@ def _exact(width: int, dead: bool) -> np.ndarray:
     from scipy.special import gammaln, psi
 
     index, active = np.arange(1, width + 1)[:, None], np.arange(1, width + 1)
-    if dead:  # the logarithms of binomial coefficients, which alone tell the weights given K >= i apart
-        log_weights = -gammaln(active + 1) - gammaln(width - active + 1)
-    else:
-        log_weights = np.where(active == width, 0, -np.inf)
-    log_weights = np.where(active >= index, log_weights, -np.inf)
+    # Of binomial weights given K >= i only the coefficients count.
+    chances = -gammaln(active + 1) - gammaln(width - active + 1) if dead else np.where(active == width, 0, -np.inf)
+    log_weights = np.where(active >= index, chances, -np.inf)
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
     log_chi2 = np.log(2) + psi(np.maximum(active - index + 1, 1) / 2)

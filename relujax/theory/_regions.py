@@ -1,6 +1,5 @@
 """In how many linear regions a ReLU network can cut its input space."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,7 +8,8 @@ import numpy as np
 
 from ._moments import _quadrature, _resolve, moments
 
-_PROBES = np.array([1e-3, 0.1, 1.0, 5.0, 40.0, 1e3])  # past every threshold that the family has by default
+#: On both sides of 0, and past every threshold that the family has by default.
+_PROBES = np.outer([-1.0, 1.0], [1e-3, 0.1, 1.0, 5.0, 40.0, 1e3]).ravel()
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class SlopeLaw:
         signal: ``(n,)``, values of :math:`f(u)^2`.
         bounded: whether the slopes have a bound.
         weight_variance: fan-in times the variance of weights that hold the signal at ``q`` without a bias.
+        sides: the slopes left and right of 0 of a positively homogeneous function, ``f(t x) = t f(x)`` for ``t > 0``,
+            such as ReLU and the identity; None for others.
     """
 
     weights: np.ndarray
@@ -28,6 +31,7 @@ class SlopeLaw:
     signal: np.ndarray
     bounded: bool
     weight_variance: float
+    sides: tuple[float, float] | None
 
     def slope_moment(self, k: int) -> float:
         r""":math:`E f'(u)^{2k}`."""
@@ -39,31 +43,41 @@ def slope_law(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | N
     held = q / moments(f, q, kinks=kinks).second
     fun, known = _resolve(f)
     points, weights = _quadrature(tuple(k / np.sqrt(q) for k in (known if kinks is None else kinks)))
-    value, slope = _values_and_slopes(fun, np.sqrt(q) * points)
-    reach = np.sqrt(q) * np.abs(points).max() * np.array([-1.0, 1.0])
-    near, far = (np.max(_values_and_slopes(fun, x)[1] ** 2) for x in (reach, 2 * reach))
-    return SlopeLaw(weights, slope**2, value**2, bounded=not far > 1.5 * near, weight_variance=held)
+    points = np.sqrt(q) * points
+    reach = np.abs(points).max()
+    parts = (points, np.array([-1, 1]) * reach, np.array([-2, 2]) * reach, _PROBES)
+    value, slope = _values_and_slopes(fun, np.concatenate(parts))
+    at, near, far, probed = np.split(np.arange(value.size), np.cumsum([len(part) for part in parts])[:-1])
+    return SlopeLaw(
+        weights=weights,
+        squared=slope[at] ** 2,
+        signal=value[at] ** 2,
+        bounded=not np.abs(slope[far]).max() > 1.2 * np.abs(slope[near]).max(),
+        weight_variance=held,
+        sides=_sides(value[probed], slope[probed]),
+    )
 
 
-def homogeneous_slopes(f: str | Callable) -> tuple[float, float] | None:
-    """The slopes left and right of 0 of a function that has only these two, such as ReLU and the identity; else None."""
-    fun, _ = _resolve(f)
-    points = np.concatenate([-_PROBES, _PROBES])
-    value, slope = _values_and_slopes(fun, points)
-    line = np.where(points < 0, slope[0], slope[-1])
-    held = np.allclose(slope, line, rtol=1e-12, atol=0) and np.allclose(value, line * points, rtol=1e-12, atol=0)
-    return (float(slope[0]), float(slope[-1])) if held and line.any() else None
+def required_sides(f: str | Callable, needed_by: str) -> tuple[float, float]:
+    """The slopes left and right of 0 of a positively homogeneous function.
 
-
-def required_slopes(f: str | Callable, needed_by: str) -> tuple[float, float]:
-    """As :func:`homogeneous_slopes`, with an error for functions that are not positively homogeneous."""
-    slopes = homogeneous_slopes(f)
-    if slopes is None:
+    Raises:
+        ValueError: for any other function.
+    """
+    sides = slope_law(f).sides
+    if sides is None:
         raise ValueError(
-            f"got {f!r}: expected a positively homogeneous function, f(t x) = t f(x) for t > 0, as {needed_by} is known "
-            "for these only; take relu, leaky_relu, prelu or the identity"
+            f"got {f!r}: expected a positively homogeneous function, f(t x) = t f(x) for t > 0, as {needed_by} is "
+            "known for these only; take relu, leaky_relu, prelu or the identity"
         )
-    return slopes
+    return sides
+
+
+def _sides(value: np.ndarray, slope: np.ndarray) -> tuple[float, float] | None:
+    left, right = float(slope[0]), float(slope[-1])
+    line = np.where(_PROBES < 0, left, right)
+    held = np.allclose(slope, line, rtol=1e-12, atol=0) and np.allclose(value, line * _PROBES, rtol=1e-12, atol=0)
+    return (left, right) if held else None
 
 
 def _values_and_slopes(fun: Callable, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
