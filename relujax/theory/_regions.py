@@ -85,10 +85,11 @@ def _most(widths: list[int], inputs: int) -> int:
     """The sum over all ways, layer by layer: how many ways leave images of each dimension."""
     ways = {inputs: 1}
     for n in widths:
+        choices = [math.comb(n, j) for j in range(min(n, inputs) + 1)]
         after: dict[int, int] = {}
         for dimension, count in ways.items():
             for j in range(min(dimension, n) + 1):
                 left = min(dimension, n - j)
-                after[left] = after.get(left, 0) + count * math.comb(n, j)
+                after[left] = after.get(left, 0) + count * choices[j]
         ways = after
     return sum(ways.values())
