@@ -41,7 +41,7 @@ def critical(
 ) -> Initializer:
     r"""Weights under which a signal of variance ``q`` comes out of every layer with variance ``q``.
 
-    .. math:: \operatorname{Var} W_{ij} = \sigma_w^2 / \text{fan in}, \quad \sigma_w^2 = q / E f(u)^2, \quad u \sim N(0, q)
+    .. math:: \operatorname{Var} W = \sigma_w^2 / \text{fan in}, \quad \sigma_w^2 = q / E f(u)^2, \quad u \sim N(0, q)
 
     Biases are zero. For ReLU, leaky ReLU and other positively homogeneous functions that holds every length, and the
     gradient too. Otherwise ``q`` is a fixed point: a stable one where the length map is less steep than 1 there (tanh,

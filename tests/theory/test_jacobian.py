@@ -1,4 +1,4 @@
-"""Moments of Jacobians against reference values, free probability by another route, and Monte Carlo of real networks."""
+"""Moments of Jacobians against reference values, free probability by another route, and networks that are drawn."""
 
 import jax.numpy as jnp
 import numpy as np
