@@ -89,7 +89,8 @@ def _orthogonal(variance: float) -> Initializer:
         # Entries of an isometry have variance one over the larger side.
         scale = math.sqrt(variance * max(1, shape[-1] / max(1, math.prod(shape[:-1]))))
         # There is no QR in half precision.
-        weights = initializers.orthogonal(scale)(key, shape, jnp.promote_types(dtype, jnp.float32), out_sharding)
+        wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+        weights = initializers.orthogonal(scale)(key, shape, wide, out_sharding)
         return weights.astype(dtype)
 
     return init

@@ -57,7 +57,7 @@ def test_one_layer_is_known_exactly():
 
 def test_a_sawtooth_reaches_the_bound_on_a_line():
     """Two units fold [0, 1] onto itself: after three such layers a tent map has 8 pieces inside, and 2 outside."""
-    x = np.linspace(-0.3, 1.3, 99_991)  # no point of which is a corner
+    x = np.linspace(-0.3, 1.31, 99_991)  # no point of which is a corner
     patterns = []
     for _ in range(3):
         h = np.stack([2 * x, 4 * x - 2])
