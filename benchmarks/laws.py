@@ -145,7 +145,7 @@ def main() -> None:
         if row["network"] == "tanh" and row["depth"] >= 30
     }
     claims |= {
-        f"gelu, width {row['width']}: its fixed point is not stable, half of the networks leave the band by depth 100": (
+        f"gelu, width {row['width']}: not stable, half of the networks leave the band by depth 100": (
             row["outside of 99 %"] > 0.5
         )
         for row in rows
