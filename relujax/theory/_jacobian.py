@@ -114,7 +114,7 @@ def _infinite(law: SlopeLaw, depth: int, gaussian: bool) -> JacobianMoments:
         mean=mean,
         second=mean**2 * second,
         third=mean**3 * third,
-        largest=_edge(law, depth, gaussian) if law.bounded else np.inf,
+        largest=_edge(law, depth, gaussian) if np.isfinite(law.steepest) else np.inf,
         zero_mass=float(law.weights @ (law.squared == 0)),
         effective_rank=1 / second,
     )
@@ -129,7 +129,7 @@ def _edge(law: SlopeLaw, depth: int, gaussian: bool) -> float:
     """
     from scipy.optimize import root_scalar
 
-    top = law.squared.max()
+    top = law.steepest
     relative = law.squared / top
 
     def psi(t: float) -> tuple[float, float]:

@@ -20,7 +20,7 @@ class SlopeLaw:
         weights: ``(n,)``, the probabilities.
         squared: ``(n,)``, values of :math:`f'(u)^2`.
         signal: ``(n,)``, values of :math:`f(u)^2`.
-        bounded: whether the slopes have a bound.
+        steepest: the largest ``f'(u)^2`` there is, between nodes too; ``inf`` where slopes have no bound.
         weight_variance: fan-in times the variance of weights that hold the signal at ``q`` without a bias.
         sides: the slopes left and right of 0 of a positively homogeneous function, ``f(t x) = t f(x)`` for ``t > 0``,
             such as ReLU and the identity; None for others.
@@ -29,7 +29,7 @@ class SlopeLaw:
     weights: np.ndarray
     squared: np.ndarray
     signal: np.ndarray
-    bounded: bool
+    steepest: float
     weight_variance: float
     sides: tuple[float, float] | None
 
@@ -44,17 +44,14 @@ def slope_law(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | N
     fun, known = _resolve(f)
     points, weights = _quadrature(tuple(k / np.sqrt(q) for k in (known if kinks is None else kinks)))
     points = np.sqrt(q) * points
-    reach = np.abs(points).max()
-    parts = (points, np.array([-1, 1]) * reach, np.array([-2, 2]) * reach, _PROBES)
-    value, slope = _values_and_slopes(fun, np.concatenate(parts))
-    at, near, far, probed = np.split(np.arange(value.size), np.cumsum([len(part) for part in parts])[:-1])
+    value, slope = _values_and_slopes(fun, points)
     return SlopeLaw(
         weights=weights,
-        squared=slope[at] ** 2,
-        signal=value[at] ** 2,
-        bounded=not np.abs(slope[far]).max() > 1.2 * np.abs(slope[near]).max(),
+        squared=slope**2,
+        signal=value**2,
+        steepest=_steepest(lambda x: _values_and_slopes(fun, x)[1] ** 2, points),
         weight_variance=held,
-        sides=_sides(value[probed], slope[probed]),
+        sides=_sides(*_values_and_slopes(fun, _PROBES)),
     )
 
 
@@ -86,3 +83,14 @@ def _values_and_slopes(fun: Callable, points: np.ndarray) -> tuple[np.ndarray, n
         value, pull = jax.vjp(fun, points)
         [slope] = pull(np.ones_like(points))
         return np.asarray(value, np.float64), np.asarray(slope, np.float64)
+
+
+def _steepest(squared: Callable, points: np.ndarray) -> float:
+    reach = np.array([points[0], points[-1]])
+    if squared(2 * reach).max() > 1.5 * squared(reach).max():
+        return np.inf
+    for _ in range(3):  # the last of them to rounding: a maximum is flat
+        values = squared(points)
+        at = int(np.argmax(values))
+        points = np.linspace(points[max(at - 1, 0)], points[min(at + 1, len(points) - 1)], 1001)
+    return float(values.max())

@@ -199,3 +199,12 @@ def test_moments_that_are_not_finite_are_refused():
         jacobian_moments(lambda x: jnp.exp(x**2), 3)
     with pytest.raises(ValueError, match=r"got E f'\^6 that is not finite"):  # 6 * 0.085 > 1 / 2 > 4 * 0.085
         jacobian_moments(lambda x: jnp.exp(0.085 * x**2), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "steepest"), [("gelu", 1.1289930), ("silu", 1.0998393), ("elu", 1.0), ("softplus", 1.0)]
+)
+def test_the_edge_of_one_orthogonal_layer_is_the_steepest_slope_even_between_nodes(name, steepest):
+    law = jacobian_moments(name, 1, weights="orthogonal")
+    # Softplus comes near to its slope of 1 only where the quadrature ends, at 14.
+    assert law.largest == pytest.approx(steepest**2 * rx.theory.moments(name).gain ** 2, rel=2e-6)
