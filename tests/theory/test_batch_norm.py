@@ -46,3 +46,17 @@ def test_small_batches_grow_faster():
 def test_what_is_refused(batch):
     with pytest.raises(ValueError, match=rf"got batch={batch}: expected a whole number, 4 or more"):
         growth(batch)
+
+
+def test_a_small_batch_on_the_sphere():
+    """The trace of the squared map of a gradient, whose own tail is too heavy to draw at a batch of 5."""
+    batch, count = 5, 100_000
+    z = np.random.default_rng(0).standard_normal((count, batch))
+    z -= z.mean(axis=1, keepdims=True)
+    e = z / np.linalg.norm(z, axis=1, keepdims=True)
+    y, centering = np.sqrt(batch) * np.maximum(e, 0), np.eye(batch) - 1 / batch
+    projected = (centering - e[:, :, None] * e[:, None, :]) * (e > 0)[:, None, :] @ centering
+    spread = np.mean(np.sum((y - y.mean(axis=1, keepdims=True)) ** 2, axis=1)) / (batch - 1)
+    trace = np.sum(projected**2, axis=(1, 2))
+    factor = batch / ((batch - 1) * (batch - 3) * spread)
+    assert factor * trace.mean() == pytest.approx(growth(batch), rel=0.007)

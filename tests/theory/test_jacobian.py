@@ -208,3 +208,9 @@ def test_the_edge_of_one_orthogonal_layer_is_the_steepest_slope_even_between_nod
     law = jacobian_moments(name, 1, weights="orthogonal")
     # Softplus comes near to its slope of 1 only where the quadrature ends, at 14.
     assert law.largest == pytest.approx(steepest**2 * rx.theory.moments(name).gain ** 2, rel=2e-6)
+
+
+def test_an_orthogonal_layer_of_one_unit_has_the_moments_of_its_slope():
+    law = jacobian_moments(rx.activation("leaky_relu", negative_slope=0.3), 1, 1, "orthogonal")
+    want = [(1 + 0.09**k) / 2 / ((1 + 0.09) / 2) ** k for k in (2, 3)]
+    np.testing.assert_allclose((law.second, law.third), want, rtol=1e-12)
