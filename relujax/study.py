@@ -213,7 +213,7 @@ def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str,
     if fan_in == s.width and not s.batch_norm and np.ptp(law.factors) < 1e-9:
         weights = "orthogonal" if s.init_name == "orthogonal" else "gaussian"
         found = [theory.jacobian_moments(s.activation, depth, weights=weights) for depth in range(1, s.depth + 1)]
-        relative = [math.sqrt(one.largest / one.mean) for one in found]
+        relative = [math.sqrt((one.largest or math.nan) / one.mean) for one in found]
         predicted["largest_singular_value"] = tuple(map(float, np.multiply(law.jacobian_norms(), relative)))
     return predicted
 

@@ -94,3 +94,137 @@ def test_the_signal_holds_through_one_wide_layer(name):
 def test_unknown_names_are_refused_when_the_initialiser_is_made():
     with pytest.raises(ValueError, match="unknown activation 'rellu'"):
         rx.init.gain_normal("rellu")
+
+
+def weight_variance(name):
+    return rx.theory.moments(name).gain ** 2
+
+
+@pytest.mark.parametrize("name", SECOND_MOMENTS)
+def test_critical_weights_are_normal_by_default(name):
+    shape = (64, 32)
+    np.testing.assert_allclose(
+        rx.init.critical(name)(jax.random.key(0), shape), rx.init.gain_normal(name)(jax.random.key(0), shape), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (64, 16), (16, 64), (3, 3, 8, 40), (3, 3, 8, 100)])
+@pytest.mark.parametrize("name", ["relu", "gelu"])
+def test_orthogonal_weights_are_isometries_of_the_smaller_side_with_the_variance_of_the_fan_in(name, shape):
+    weights = rx.init.critical(name, distribution="orthogonal")(jax.random.key(1), shape, jnp.float32)
+    matrix = np.float64(weights).reshape(-1, shape[-1])
+    singular_values = np.linalg.svd(matrix, compute_uv=False)
+    np.testing.assert_allclose(singular_values, singular_values[0], rtol=1e-5)
+    assert np.mean(matrix**2) * matrix.shape[0] == pytest.approx(weight_variance(name), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("distribution", ["normal", "orthogonal"])
+def test_critical_weights_come_in_the_dtype_that_is_asked_for(dtype, distribution):
+    weights = rx.init.critical("relu", distribution=distribution)(jax.random.key(0), (64, 64), dtype)
+    assert weights.dtype == dtype
+    assert np.float64(weights).var() * 64 == pytest.approx(2, rel=0.1)
+
+
+def test_critical_weights_without_a_dtype_are_of_the_default_one():
+    assert rx.init.critical("relu", distribution="orthogonal")(jax.random.key(0), (4, 4)).dtype == jnp.zeros(1).dtype
+
+
+@pytest.mark.parametrize("distribution", ["normal", "orthogonal"])
+def test_another_weight_variance_or_variance_of_the_signal(distribution):
+    given = rx.init.critical("gelu", distribution=distribution, weight_variance=1.5)(jax.random.key(0), (200, 200))
+    assert float(jnp.mean(given**2)) * 200 == pytest.approx(1.5, rel=0.02)
+    steep = rx.init.critical("tanh", distribution=distribution, q=4.0)(jax.random.key(0), (200, 200))
+    assert float(jnp.mean(steep**2)) * 200 == pytest.approx(4 / rx.theory.moments("tanh", 4.0).second, rel=0.02)
+
+
+def travel(fun, initializer, width, networks, depth=100, seed=0):
+    """Log squared lengths of signals and of tangents, after each layer of that many networks; both start at 0."""
+    keys = jax.random.split(jax.random.key(seed), (depth, networks))
+    # Outside of the jit, so that drawing is compiled once for all members.
+    weights = jax.vmap(jax.vmap(lambda key: initializer(key, (width, width), jnp.float32)))(keys)
+    x, u = np.random.default_rng(seed).standard_normal((2, networks, 1, width))
+    # A signal under which the first pre-activations have variance 1.
+    x *= np.sqrt(rx.theory.moments(fun).second / np.mean(x**2, axis=-1, keepdims=True))
+
+    def layer(carry, w):
+        x, u = jax.jvp(lambda x: fun(x @ w), carry[:1], carry[1:])
+        return (x, u), [jnp.log(jnp.mean(leaf**2, axis=(1, 2))) for leaf in (x, u)]
+
+    _, logs = jax.lax.scan(layer, (jnp.float32(x), jnp.float32(u)), weights)
+    return [np.float64(log) - np.log(np.mean(start**2, axis=(1, 2))) for log, start in zip(logs, (x, u), strict=True)]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2, 0.9])
+def test_gradients_and_signals_stay_in_the_finite_width_band_over_100_layers(slope):
+    fun = rx.activation("leaky_relu", negative_slope=slope)
+    law = rx.theory.log_norm_law(fun, 32)
+    for logs in travel(fun, rx.init.critical(fun), 32, networks=64):
+        for depth in (1, 10, 100):
+            low, high = law.band(depth)
+            end = logs[depth - 1]
+            # Of 64 draws more than 4 lie outside of a 99 % band with chance 5e-4.
+            assert np.count_nonzero((end < low) | (end > high)) <= 4
+            assert abs(end.mean() - depth * law.mean) < 4 * np.sqrt(depth * law.variance / 64)
+
+
+def length_map_slope(name):
+    """Of q -> E f(u)^2 / E f(z)^2 at its fixed point 1."""
+    second = [rx.theory.moments(name, q).second for q in (1 - 1e-4, 1, 1 + 1e-4)]
+    return (second[2] - second[0]) / 2e-4 / second[1]
+
+
+STABLE = [
+    *("relu", "leaky_relu", "prelu", "relu_n", "shifted_relu", "hard_tanh", "hard_sigmoid", "flexible_relu", "srelu"),
+    *(
+        "elu",
+        "celu",
+        "selu",
+        "pelu",
+        "softplus",
+        "squareplus",
+        "sparse_plus",
+        "hard_mish",
+        "sigmoid",
+        "tanh",
+        "soft_sign",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution"),
+    [*((name, "normal") for name in STABLE), *((name, "orthogonal") for name in ("relu", "elu", "tanh", "softplus"))],
+)
+def test_the_signal_of_every_stable_member_stays_in_the_band_over_100_layers(name, distribution):
+    fun, width, networks = rx.ACTIVATIONS[name].fun, 64, 4
+    fun = functools.partial(fun, **rx.ACTIVATIONS[name].example)
+    assert length_map_slope(name) <= 1 + 1e-7
+    law = rx.theory.log_norm_law(fun, width, "signal")
+    logs, _ = travel(fun, rx.init.critical(name, distribution=distribution), width, networks)
+    for depth in (10, 30, 100):
+        low, high = law.band(depth)
+        end = logs[depth - 1]
+        assert np.count_nonzero((end < low) | (end > high)) <= 1
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu", "mish", "relu_squared"])
+def test_what_the_docstring_says_of_members_whose_fixed_point_is_not_stable(name):
+    assert length_map_slope(name) > 1.05
+
+
+def test_a_flax_layer_takes_them():
+    nnx = pytest.importorskip("flax.nnx")
+    for distribution in ("normal", "orthogonal"):
+        init = rx.init.critical("relu", distribution=distribution)
+        layer = nnx.Linear(256, 128, kernel_init=init, rngs=nnx.Rngs(0))
+        assert float(jnp.mean(layer.kernel[...] ** 2)) * 256 == pytest.approx(2, rel=0.05)
+
+
+def test_what_critical_refuses():
+    with pytest.raises(ValueError, match=r"got distribution='uniform': expected \"normal\" or \"orthogonal\""):
+        rx.init.critical("relu", distribution="uniform")
+    with pytest.raises(ValueError, match=r"got weight_variance=-1: expected a positive number, or None"):
+        rx.init.critical("relu", weight_variance=-1)
+    with pytest.raises(ValueError, match="unknown activation 'rellu'"):
+        rx.init.critical("rellu")
