@@ -8,7 +8,7 @@ from ._scaled import Scaled, log_row_norms, normalized, times_power, with_column
 #: Cosine between two rows below which their lengths are the singular values: to its square, or to it in a tie.
 _COUPLING = 3e-4
 _MOST_SWEEPS = 30
-_QR_SWEEPS = 4
+_QR_SWEEPS = 2
 
 
 def log_singular_values(matrix: Scaled) -> jax.Array:
@@ -41,9 +41,9 @@ def _transposed_twice(matrix: Scaled) -> Scaled:
 def _rotated(matrix: Scaled) -> Scaled:
     """Rotates pairs of rows until all are orthogonal."""
     size = len(matrix.rows)
-    if size % 2:
-        pad = Scaled(matrix.exponents[:1] * 0 + jnp.iinfo(jnp.int32).min // 4, jnp.zeros_like(matrix.rows[:1]))
-        matrix = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), matrix, pad)
+    if size % 2:  # a row of zeros meets the one that has no partner; it stays the last
+        nothing = normalized(jax.tree.map(lambda a: jnp.zeros_like(a[:1]), matrix))
+        matrix = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), matrix, nothing)
 
     def sweep(state: tuple) -> tuple:
         matrix, _, number = state
@@ -53,7 +53,8 @@ def _rotated(matrix: Scaled) -> Scaled:
     def coupled(state: tuple) -> jax.Array:
         return (state[1] > _COUPLING) & (state[2] < _MOST_SWEEPS)
 
-    return jax.lax.while_loop(coupled, sweep, (matrix, _largest_cosine(matrix.rows), 0))[0]
+    matrix = jax.lax.while_loop(coupled, sweep, (matrix, _largest_cosine(matrix.rows), 0))[0]
+    return jax.tree.map(lambda a: a[:size], matrix)
 
 
 def _largest_cosine(rows: jax.Array) -> jax.Array:

@@ -38,16 +38,19 @@ class Pushed:
     rank: jax.Array
 
 
-def default_interval(width: int, dtype: DTypeLike) -> int:
-    r"""Layers between two factorisations, so that the spread of a layer's singular values stays above rounding.
+def default_interval(width: int, depth: int, dtype: DTypeLike) -> int:
+    r"""The most layers between two factorisations that rounding is predicted to allow.
 
     The least and the largest Lyapunov exponent of Gaussian layers are
     :math:`(\psi(N/2) - \psi(1/2))/2 \approx (\log 2N + \gamma)/2` apart (Newman, 1986); a rectifier adds about
-    :math:`\log 2`. Half of the digits are for what the basis loses on the way.
+    :math:`\log 2`. The worst of ``n`` factorisations meets a pivot ``n`` times smaller than is usual. What these two
+    leave of the precision has to be a hundredth.
     """
     euler_gamma = 0.5772156649
     spread = (math.log(2 * width) + euler_gamma) / 2 + math.log(2)
-    return max(1, int(-math.log(float(jnp.finfo(dtype).eps)) / 2 / spread))
+    budget = math.log(0.01 / float(jnp.finfo(dtype).eps))
+    allowed = [m for m in range(1, depth + 1) if m * spread + math.log(depth / m) <= budget]
+    return max(allowed, default=1)
 
 
 def started(x: Any) -> Pushed:
@@ -85,7 +88,7 @@ def eliminated(state: Pushed) -> Pushed:
     packed, _, order = jax.lax.linalg.lu(state.basis)
     upper = jnp.triu(packed[:columns])
     pivots = jnp.abs(jnp.diagonal(upper))
-    rounding = 2 * math.sqrt(len(packed)) * jnp.finfo(packed.dtype).eps * jnp.max(jnp.abs(upper))
+    rounding = 2 * jnp.finfo(packed.dtype).eps * jnp.max(jnp.abs(upper))
     dead = (jnp.arange(columns) >= state.rank) | (pivots <= rounding)
     lower = jnp.tril(packed[:, :columns], -1) + jnp.eye(len(packed), columns, dtype=packed.dtype)
     basis = jnp.where(dead, 0, lower[jnp.argsort(order)])

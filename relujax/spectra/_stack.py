@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._precision import widen
 from ._checks import check_count, check_point
 from ._graded import log_singular_values
 from ._push import Pushed, default_interval, eliminated, finished, pushed, started, started_narrow
@@ -75,8 +74,8 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = 
             half of the digits to the spread that random weights of this width have.
 
     Returns:
-        ``log_singular_values(x)``: ``(k,)``, descending, ``-inf`` beyond the rank, for the least width ``k``; NaN where
-        something is not finite. ``jax.vmap`` it over examples. Divided by the depth they are Lyapunov exponents:
+        ``log_singular_values(x)``: as many as the lesser of inputs and outputs, descending, ``-inf`` beyond the rank; NaN
+        where something is not finite. ``jax.vmap`` it over examples. Divided by the depth they are Lyapunov exponents:
         :func:`lyapunov_exponents`.
 
     Raises:
@@ -84,8 +83,8 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = 
         TypeError: for a point that is not floating.
 
     The rank counts the units that a layer passes on exactly; a layer that is singular otherwise is told by pivots below
-    rounding. Forward mode only (the narrowing first layer aside), and not differentiable itself. Cost: ``k``
-    forward-mode passes, ``2 k**3 / 3`` operations per factorisation, memory for a few ``(k, k)`` matrices at any depth.
+    rounding. Forward mode only (the narrowing first layer aside), and not differentiable itself. Cost, at a
+    least width ``k``: ``k`` forward-mode passes, ``2 k**3 / 3`` operations per factorisation, memory for a few ``(k, k)`` matrices at any depth.
 
     Reference: Stewart, `1999 <https://doi.org/10.1137/S1064827597319519>`_ (the sweeps); Drmač and Veselić,
     `2008 <https://doi.org/10.1137/050639193>`_ (the rotations).
@@ -107,6 +106,8 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = 
         x = jax.tree.map(jnp.asarray, x)
         state = through(layers, x, interval)
         values = log_singular_values(finished(state))
+        beyond = min(_size(x), _size(state.point)) - len(values)
+        values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
         finite = jax.tree.reduce(jnp.logical_and, jax.tree.map(lambda y: jnp.all(jnp.isfinite(y)), state.point))
         return jnp.where(finite & ~jnp.any(jnp.isnan(values)), values, jnp.nan)
 
@@ -146,14 +147,14 @@ def _through_list(layers: Sequence[Callable], x: Any, interval: int | None) -> P
     for layer in layers[narrow:]:
         state, since = pushed(state, layer), since + 1
         outputs, columns = state.basis.shape
-        if outputs < columns or since >= _interval(state, interval):
+        if outputs < columns or since >= _interval(state, interval, len(layers)):
             state, since = eliminated(state), 0
     return eliminated(state) if since else state
 
 
 def _through_scan(stack: Scan, x: Any, interval: int | None) -> Pushed:
     state, depth = started(x), stack.depth
-    interval = min(_interval(state, interval), depth)
+    interval = _interval(state, interval, depth)
     whole = depth - depth % interval
 
     def group(state: Pushed, params: Any) -> tuple[Pushed, None]:
@@ -167,9 +168,9 @@ def _through_scan(stack: Scan, x: Any, interval: int | None) -> Pushed:
     return state
 
 
-def _interval(state: Pushed, interval: int | None) -> int:
+def _interval(state: Pushed, interval: int | None, depth: int) -> int:
     dtype = jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(state.point)))
-    return interval or default_interval(state.basis.shape[1], dtype)
+    return min(interval or default_interval(state.basis.shape[1], depth, dtype), depth)
 
 
 def _size(tree: Any) -> int:
