@@ -54,40 +54,46 @@ def _singular_vectors(fun: Callable, x: jax.Array, key: jax.Array, num: int) -> 
         return widen(jax.vmap(lambda u: pull(u)[0], in_axes=1, out_axes=1)(columns.astype(out.dtype)))
 
     block = num + _EXTRA
-    start = jax.random.normal(key, (x.size, 3 * block), widen(x).dtype)
-    return jax.lax.stop_gradient(_iterate(forward, backward, start, num, block))
+    start = jnp.linalg.qr(jax.random.normal(key, (x.size, 2 * block), widen(x).dtype))[0]
+    return jax.lax.stop_gradient(_iterate(forward, backward, start, num))
 
 
-def _iterate(
-    forward: Callable, backward: Callable, start: jax.Array, num: int, block: int
-) -> tuple[jax.Array, jax.Array]:
-    eps = jnp.finfo(start.dtype).eps
+def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
+    """Until the residuals are small. ``basis`` is orthonormal, ``image`` what the map makes of it."""
+    block, eps = basis.shape[1] // 2, jnp.finfo(basis.dtype).eps
 
     def round_(state: tuple) -> tuple:
-        space, _, _, _, number = state
-        space = jnp.linalg.qr(space)[0]
-        image = forward(space)
-        values, turn = _small_svd(image)
-        right = space @ turn[:, :block]
-        image = image @ turn[:, :block]
-        residual = backward(image) - right * values[:block] ** 2
-        change = space[:, block:] @ turn[block:, :block]
+        basis, image, new, _, number = state
+        space = jnp.linalg.qr(jnp.concatenate([basis, new], axis=1))[0]
+        basis = jnp.concatenate([basis, space[:, 2 * block :]], axis=1)
+        image = jnp.concatenate([image, forward(basis[:, 2 * block :])], axis=1)
+        values, kept = _turned(image, block)
+        basis, image = basis @ kept, image @ kept
+        residual = backward(image[:, :block]) - basis[:, :block] * values**2
         lengths = jnp.linalg.norm(residual, axis=0)
         done = jnp.all(lengths[:num] <= _RESIDUAL * values[:num] ** 2 + 4 * eps * values[0] ** 2)
-        left = image[:, :num] / jnp.where(values[:num] == 0, 1, values[:num])
-        space = jnp.concatenate([right, residual / jnp.where(lengths == 0, 1, lengths), change], axis=1)
-        return space, left, right[:, :num], done | ~jnp.isfinite(values[0]), number + 1
+        done = done | ~jnp.isfinite(values[0])
+        return basis, image, residual / jnp.where(lengths == 0, 1, lengths), done, number + 1
 
     def running(state: tuple) -> jax.Array:
         return ~state[3] & (state[4] < _MOST_ROUNDS)
 
-    outputs = jax.eval_shape(forward, start).shape[0]
-    empty = jnp.zeros((outputs, num), start.dtype), jnp.zeros((len(start), num), start.dtype)
-    _, left, right, _, _ = jax.lax.while_loop(running, round_, (start, *empty, jnp.asarray(False), 0))
-    return left, right
+    image = forward(basis)
+    new = backward(image[:, :block])
+    lengths = jnp.linalg.norm(new, axis=0)
+    state = basis, image, new / jnp.where(lengths == 0, 1, lengths), jnp.asarray(False), 0
+    basis, image, _, _, _ = jax.lax.while_loop(running, round_, state)
+    lengths = jnp.linalg.norm(image[:, :num], axis=0)
+    return image[:, :num] / jnp.where(lengths == 0, 1, lengths), basis[:, :num]
 
 
-def _small_svd(tall: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Singular values and right singular vectors, as columns."""
-    _, values, turn = jnp.linalg.svd(jnp.linalg.qr(tall, mode="r"), full_matrices=False)
-    return values, turn.T
+def _turned(image: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
+    """The largest singular values, and orthonormal coefficients of their vectors and of what changed in these."""
+    _, values, turn = jnp.linalg.svd(jnp.linalg.qr(image, mode="r"), full_matrices=False)
+    best = turn[:block].T
+    change = best.at[:block].set(0)
+    return values[:block], jnp.concatenate([best, _orthonormal_to(best, change)], axis=1)
+
+
+def _orthonormal_to(best: jax.Array, change: jax.Array) -> jax.Array:
+    return jnp.linalg.qr(jnp.concatenate([best, change], axis=1))[0][:, best.shape[1] :]
