@@ -11,7 +11,7 @@ from ._checks import check_count, check_key, check_point
 from ._jacobian import jacobian, raveled
 
 _EXTRA = 4  # directions beside those asked for: what is asked for converges by its gap to what comes after them
-_RESIDUAL = 2e-4  # of the singular vectors, relative; the values are right to about its square
+_RESIDUAL = 1e-3  # of the singular vectors, relative; the values are right to about its square
 _MOST_ROUNDS = 100
 
 
@@ -69,22 +69,24 @@ def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) 
         image = jnp.concatenate([image, forward(basis[:, 2 * block :])], axis=1)
         values, kept = _turned(image, block)
         basis, image = basis @ kept, image @ kept
-        residual = backward(image[:, :block]) - basis[:, :block] * values**2
+        residual = backward(image[:, :block]) - basis[:, :block] * values[None, :] ** 2
         lengths = jnp.linalg.norm(residual, axis=0)
         done = jnp.all(lengths[:num] <= _RESIDUAL * values[:num] ** 2 + 4 * eps * values[0] ** 2)
         done = done | ~jnp.isfinite(values[0])
-        return basis, image, residual / jnp.where(lengths == 0, 1, lengths), done, number + 1
+        return basis, image, _unit(residual), done, number + 1
 
     def running(state: tuple) -> jax.Array:
         return ~state[3] & (state[4] < _MOST_ROUNDS)
 
     image = forward(basis)
-    new = backward(image[:, :block])
-    lengths = jnp.linalg.norm(new, axis=0)
-    state = basis, image, new / jnp.where(lengths == 0, 1, lengths), jnp.asarray(False), 0
+    state = basis, image, _unit(backward(image[:, :block])), jnp.asarray(False), 0
     basis, image, _, _, _ = jax.lax.while_loop(running, round_, state)
-    lengths = jnp.linalg.norm(image[:, :num], axis=0)
-    return image[:, :num] / jnp.where(lengths == 0, 1, lengths), basis[:, :num]
+    return _unit(image[:, :num]), basis[:, :num]
+
+
+def _unit(columns: jax.Array) -> jax.Array:
+    lengths = jnp.linalg.norm(columns, axis=0, keepdims=True)
+    return columns / jnp.where(lengths == 0, 1, lengths)
 
 
 def _turned(image: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:

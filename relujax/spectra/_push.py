@@ -91,7 +91,7 @@ def eliminated(state: Pushed) -> Pushed:
     rounding = 2 * jnp.finfo(packed.dtype).eps * jnp.max(jnp.abs(upper))
     dead = (jnp.arange(columns) >= state.rank) | (pivots <= rounding)
     lower = jnp.tril(packed[:, :columns], -1) + jnp.eye(len(packed), columns, dtype=packed.dtype)
-    basis = jnp.where(dead, 0, lower[jnp.argsort(order)])
+    basis = jnp.where(dead[None, :], 0, lower[jnp.argsort(order)])
     product = times(jnp.where(dead[:, None], 0, upper), state.product)
     return replace(state, basis=basis, product=product)
 

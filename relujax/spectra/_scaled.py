@@ -49,6 +49,7 @@ def normalized(matrix: Scaled) -> Scaled:
 
 def with_column_exponents(matrix: jax.Array, exponents: jax.Array) -> Scaled:
     r"""The matrix :math:`M \operatorname{diag}(2^e)`, its rows being of the size of their largest entry."""
+    exponents = exponents[None, :]
     sizes = jnp.where(matrix == 0, _DEAD, jnp.frexp(matrix)[1] + exponents)
     largest = jnp.max(sizes, axis=-1)
     return Scaled(largest, times_power(matrix, exponents - largest[:, None]))
