@@ -20,8 +20,8 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
     Args:
         fun: a function of one pytree of floating arrays, returning another.
         num: how many, the largest; all by default.
-        chunk: how many columns (rows, where outputs are fewer) of the Jacobian are computed at a time; by default all at
-            once, which is fastest. Without ``num`` only.
+        chunk: how many columns (rows, where outputs are fewer) of the Jacobian are computed at a time; by default all
+            at once, which is fastest. Without ``num`` only.
 
     Returns:
         ``singular_values(x)``: the :math:`\min(m, n)` values in descending order, for ``n`` inputs and ``m`` outputs;

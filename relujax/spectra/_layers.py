@@ -1,4 +1,4 @@
-"""Singular values from the input to each activation site of an unmodified function, and from each site to the output."""
+"""Singular values from the input to each activation site of an unmodified function, and from it to the output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from .._precision import widen
 from ..probes import capture
 from ..probes._run import Verb, instrument
 from ._exact import singular_values_of
