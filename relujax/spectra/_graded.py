@@ -11,6 +11,7 @@ _MOST_SWEEPS = 30
 _QR_SWEEPS = 2
 
 
+@jax.jit
 def log_singular_values(matrix: Scaled) -> jax.Array:
     """Logarithms of all singular values, descending, ``-inf`` beyond the rank.
 

@@ -44,11 +44,11 @@ def default_interval(width: int, depth: int, dtype: DTypeLike) -> int:
     The least and the largest Lyapunov exponent of Gaussian layers are
     :math:`(\psi(N/2) - \psi(1/2))/2 \approx (\log 2N + \gamma)/2` apart (Newman, 1986); a rectifier adds about
     :math:`\log 2`. The worst of ``n`` factorisations meets a pivot ``n`` times smaller than is usual. What these two
-    leave of the precision has to be a hundredth.
+    leave of the precision has to be a thousandth.
     """
     euler_gamma = 0.5772156649
     spread = (math.log(2 * width) + euler_gamma) / 2 + math.log(2)
-    budget = math.log(0.01 / float(jnp.finfo(dtype).eps))
+    budget = math.log(1e-3 / float(jnp.finfo(dtype).eps))
     allowed = [m for m in range(1, depth + 1) if m * spread + math.log(depth / m) <= budget]
     return max(allowed, default=1)
 
@@ -82,6 +82,7 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
     return Pushed(point, basis, state.product, jnp.minimum(state.rank, _nonzero_rows(basis)))
 
 
+@jax.jit
 def eliminated(state: Pushed) -> Pushed:
     """Factored: the lower triangle is the new basis, the upper one goes into the product."""
     columns = min(state.basis.shape)
@@ -96,6 +97,7 @@ def eliminated(state: Pushed) -> Pushed:
     return replace(state, basis=basis, product=product)
 
 
+@jax.jit
 def finished(state: Pushed) -> Scaled:
     """The Jacobian, turned in its output space: its singular values are those of the whole."""
     return times(jnp.linalg.qr(state.basis, mode="r"), state.product)

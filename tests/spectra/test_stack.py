@@ -47,14 +47,14 @@ def test_shallow_stacks_have_the_values_of_their_product_each_to_its_own_precisi
     weights = normal(depth, width, width) / np.float32(width**0.5)
     want = exact_log_singular_values(np.float64(weights), digits=60)
     for layers in (rx.Scan(linear, weights), [functools.partial(linear, w=w) for w in weights]):
-        np.testing.assert_allclose(rx.stack_spectrum(layers)(normal(width)), want, atol=2e-3, rtol=0)
+        np.testing.assert_allclose(jax.jit(rx.stack_spectrum(layers))(normal(width)), want, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("widths", [(12, 7, 9), (3, 8, 5), (9, 4, 6, 4), (20, 3)])
 def test_layers_of_other_shapes_and_directions_beyond_the_narrowest(widths):
     weights = [normal(b, a) for a, b in zip(widths, widths[1:], strict=False)]
     product = functools.reduce(lambda a, b: b @ a, map(np.float64, weights))
-    found = rx.stack_spectrum([functools.partial(linear, w=w) for w in weights])(normal(widths[0]))
+    found = jax.jit(rx.stack_spectrum([functools.partial(linear, w=w) for w in weights]))(normal(widths[0]))
     rank = min(widths)
     assert found.shape == (min(widths[0], widths[-1]),)
     np.testing.assert_allclose(found[:rank], np.log(np.linalg.svd(product, compute_uv=False)[:rank]), atol=1e-4)
@@ -70,7 +70,7 @@ def test_the_rank_of_relu_stacks_is_the_least_number_of_active_units():
         least = np.minimum(least, (xs > 0).sum(axis=1))
     assert len(set(least)) > 1
     np.testing.assert_array_equal((found > -np.inf).sum(axis=1), least)
-    assert (np.diff(found, axis=1)[np.isfinite(found[:, 1:])] <= 0).all()
+    assert (found[:, 1:] <= found[:, :-1]).all()
 
 
 @pytest.mark.parametrize("interval", [1, 3, 7])
@@ -120,7 +120,8 @@ def test_lyapunov_exponents_of_gaussian_layers():
 
 def test_the_interval_shortens_with_width_and_depth_and_lengthens_with_precision():
     assert default_interval(16, 1000, jnp.float32) == 1
-    assert default_interval(128, 64, jnp.float32) == 2
+    assert default_interval(16, 4, jnp.float32) > 1
+    assert default_interval(128, 64, jnp.float32) == 1
     assert default_interval(16, 1000, jnp.float64) > 5
     assert default_interval(16, 3, jnp.float64) == 3
 
