@@ -1,6 +1,7 @@
 """Log singular values of deep stacks against exact products in mpmath, closed forms, and counts of active units."""
 
 import functools
+import itertools
 import math
 
 import chex
@@ -8,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from exact_products import exact_log_singular_values, layer_jacobians, leaky_stack
 
 import relujax as rx
 from relujax.spectra import lyapunov_exponents
 from relujax.spectra._push import default_interval
-
-from exact_products import exact_log_singular_values, layer_jacobians, leaky_stack
 
 RNG = np.random.default_rng(0)
 
@@ -52,7 +52,7 @@ def test_shallow_stacks_have_the_values_of_their_product_each_to_its_own_precisi
 
 @pytest.mark.parametrize("widths", [(12, 7, 9), (3, 8, 5), (9, 4, 6, 4), (20, 3)])
 def test_layers_of_other_shapes_and_directions_beyond_the_narrowest(widths):
-    weights = [normal(b, a) for a, b in zip(widths, widths[1:], strict=False)]
+    weights = [normal(b, a) for a, b in itertools.pairwise(widths)]
     product = functools.reduce(lambda a, b: b @ a, map(np.float64, weights))
     found = jax.jit(rx.stack_spectrum([functools.partial(linear, w=w) for w in weights]))(normal(widths[0]))
     rank = min(widths)
