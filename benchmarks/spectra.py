@@ -6,6 +6,7 @@ The depth that a stack reaches is checked against mpmath: an exact product of 1,
 python -m benchmarks.spectra
 """
 
+import importlib
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -35,15 +36,16 @@ def layer(h: jax.Array, w: jax.Array) -> jax.Array:
 
 def exact_log_singular_values(weights: np.ndarray, x: np.ndarray, digits: int) -> np.ndarray:
     """Of the stack at ``x``: the product in exact integers, its singular values in mpmath."""
-    slope, product, exponent = np.float64(np.float32(SLOPE)), None, 0
-    x = np.float64(x)
-    for weight in np.float64(weights):
+    slope, exponent = np.float64(np.float32(SLOPE)), 0
+    product: Any = None
+    x = np.asarray(x, np.float64)
+    for weight in np.asarray(weights, np.float64):
         z = weight @ x
         assert np.abs(z).min() > 1e-6 * np.abs(z).max(), "a sign that float32 may miss: take another seed"
         slopes = np.where(z > 0, 1.0, slope)
         jacobian, x = slopes[:, None] * weight, slopes * z  # 24 by 24 bits: no rounding
         least = int(np.frexp(jacobian)[1].min()) - 53
-        integers = np.vectorize(int, otypes=[object])(np.ldexp(jacobian, -least))
+        integers: Any = np.vectorize(int, otypes=[object])(np.ldexp(jacobian, -least))
         product = integers if product is None else integers.dot(product)
         exponent += least
     with mpmath.workdps(digits):
@@ -130,7 +132,7 @@ def largest_time() -> list[tuple[dict[str, Any], dict[str, bool]]]:
     row = {"what": "top 5, relative error", "peer": "numpy, float64", "relujax": error, "ratio": None, "limit": 1e-5}
     rows.append((row, {"top 5 right to 1e-5": error <= 1e-5}))
     try:
-        from matfree import decomp
+        decomp: Any = importlib.import_module("matfree.decomp")
     except ImportError:
         return rows
     return rows + _matfree(decomp, net, ours, x, key)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from ._checks import check_count, check_point
 from ._graded import log_singular_values
@@ -32,13 +33,13 @@ class Scan:
     @property
     def depth(self) -> int:
         """How many layers there are."""
-        lengths = {leaf.shape[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(self.params)}
-        if len(lengths) != 1 or None in lengths or 0 in lengths:
+        lengths = {leaf.shape[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(self.params)}
+        if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
-                f"got params whose first axes are {sorted(map(str, lengths))}: expected one number of layers, at least "
-                "1, for all; stack the layers' arrays along a new first axis"
+                f"got params whose first axes are {sorted(lengths)}: expected one number of layers, at least 1, for "
+                "all; stack the layers' arrays along a new first axis"
             )
-        return lengths.pop()
+        return int(lengths.pop())
 
     def layer(self, params: Any) -> Callable:
         """One of the layers, as a function of ``h``."""
@@ -97,7 +98,6 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = 
     """
     if interval is not None:
         check_count("interval", interval)
-    through = _through_scan if isinstance(layers, Scan) else _through_list
     if isinstance(layers, Scan):
         _check_finite(layers.params)
     elif not layers:
@@ -106,7 +106,10 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = 
     def log_values(x: Any) -> jax.Array:
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
-        state = through(layers, x, interval)
+        if isinstance(layers, Scan):
+            state = _through_scan(layers, x, interval)
+        else:
+            state = _through_list(layers, x, interval)
         values = log_singular_values(finished(state))
         beyond = min(_size(x), _size(state.point)) - len(values)
         values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
@@ -138,7 +141,7 @@ def lyapunov_exponents(layers: Sequence[Callable] | Scan, *, interval: int | Non
 
 def _check_finite(params: Any) -> None:
     for leaf in jax.tree.leaves(params):
-        if not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
             raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
 
 
