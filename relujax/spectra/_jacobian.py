@@ -17,10 +17,10 @@ def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
 def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array:
     """The matrix ``(m, n)`` of ``fun`` from vector to vector, ``chunk`` columns or rows at a time.
 
-    Columns in forward mode where the inputs are fewer, rows in reverse mode where the outputs are: fewer passes.
+    Columns in forward mode where the inputs are fewer, else rows in reverse mode, which is faster where both are as many.
     """
     out = jax.eval_shape(fun, x)
-    if x.size <= out.size:
+    if x.size < out.size:
         _, push = jax.linearize(fun, x)
         return _each(push, x, chunk).T
     _, pull = jax.vjp(fun, x)

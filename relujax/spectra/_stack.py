@@ -106,10 +106,7 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = 
     def log_values(x: Any) -> jax.Array:
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
-        if isinstance(layers, Scan):
-            state = _through_scan(layers, x, interval)
-        else:
-            state = _through_list(layers, x, interval)
+        state = _through_scan(layers, x, interval) if isinstance(layers, Scan) else _through_list(layers, x, interval)
         values = log_singular_values(finished(state))
         beyond = min(_size(x), _size(state.point)) - len(values)
         values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
