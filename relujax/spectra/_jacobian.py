@@ -17,7 +17,7 @@ def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
 def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array:
     """The matrix ``(m, n)`` of ``fun`` from vector to vector, ``chunk`` columns or rows at a time.
 
-    Columns in forward mode where the inputs are fewer, else rows in reverse mode, which is faster where both are as many.
+    Columns in forward mode where the inputs are fewer, else rows in reverse mode: the faster in a tie.
     """
     out = jax.eval_shape(fun, x)
     if x.size < out.size:
