@@ -26,7 +26,7 @@ def test_shares_and_moments_are_within_their_errors():
     want = np.histogram(squares[:100], edges)[0] / 150
     assert (np.abs(np.asarray(shares) - want) < 4 * np.asarray(errors)).all()
     mean, error = found.moment(1)
-    assert abs(float(mean) - squares.mean()) < 4 * error
+    assert abs(float(mean) - squares.mean()) < 4 * float(error)
 
 
 @pytest.mark.parametrize("matrix", [np.eye(30), np.zeros((30, 30)), np.outer(np.ones(30), np.ones(30)) / 30])
