@@ -31,7 +31,13 @@ from .probes import (
     watch as watch,
 )
 from .report import Diagnosis as Diagnosis, diagnose as diagnose
-from .spectra import layer_spectra as layer_spectra, spectrum as spectrum
+from .spectra import (
+    Scan as Scan,
+    layer_spectra as layer_spectra,
+    spectral_density as spectral_density,
+    spectrum as spectrum,
+    stack_spectrum as stack_spectrum,
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import relujax as rx
-from relujax.spectra import numerical_rank
+from relujax.spectra import _jacobian, numerical_rank
 
 RNG = np.random.default_rng(0)
 
@@ -180,3 +180,49 @@ def test_numerical_rank_of_nothing_is_zero_and_rows_count_apart():
 def test_numerical_rank_rounds_as_the_matrix_was_computed():
     values = jnp.array([1.0, 1e-2, 1e-5], "float32")
     assert [int(numerical_rank(values, 3, dtype)) for dtype in (jnp.float32, jnp.float16, jnp.bfloat16)] == [3, 2, 1]
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(7, 3), (3, 7)])
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_chunks_change_no_value(outputs, inputs, chunk):
+    matrix = normal(outputs, inputs)
+    assert_values(rx.spectrum(lambda x: matrix @ x, chunk=chunk)(normal(inputs)), matrix)
+
+
+def test_a_chunk_bounds_the_memory_of_the_passes():
+    """The matrix takes 4 * 64 * 64 bytes; all passes at once hold 64 rows of each of the wide layer's 4,096 units."""
+    wide = normal(4096, 64)
+
+    def temporary(chunk):
+        run = jax.jit(_jacobian.jacobian, static_argnums=(0, 2))
+        compiled = run.lower(lambda x: rx.tanh(wide @ x) @ wide, np.ones(64, np.float32), chunk).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary(8) < temporary(None) / 4
+    assert temporary(None) < 3 * 4 * 64 * 4096
+
+
+def test_chunks_that_are_none():
+    with pytest.raises(ValueError, match=r"got chunk=0: expected a whole number of at least 1"):
+        rx.spectrum(rx.relu, chunk=0)
+
+
+def test_layer_spectra_to_the_output():
+    x, readout = normal(4), normal(3, 7)
+    found = rx.layer_spectra(lambda w, x: readout @ rx.relu(w[1] @ rx.relu(w[0] @ x)), argnum=1, to_output=True)(
+        [normal(6, 4), normal(7, 6)], x
+    )
+    assert [values.to_output.shape for values in found.values()] == [(3,), (3,)]
+    assert_values(list(found.values())[-1].to_output, readout)
+
+
+def test_layer_spectra_to_the_output_of_a_scanned_stack_vmapped():
+    weights, xs = normal(3, 4, 4), normal(2, 4)
+
+    def net(x):
+        return jax.lax.scan(lambda h, w: (rx.leaky_relu(w @ h, 0.5), None), x, weights)[0]
+
+    found = jax.vmap(rx.layer_spectra(net, to_output=True))(xs)
+    [values] = found.values()
+    assert values.to_output.shape == (2, 4)
+    assert (values.to_output[:, 0] >= 1).all()  # the last layer's output is the output

@@ -1,0 +1,38 @@
+"""The Jacobian of a function between pytrees as one matrix, from whichever side is cheaper, in chunks where asked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+
+def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
+    """``fun`` from vector to vector, and the vector ``x``."""
+    flat, unravel = ravel_pytree(x)
+    return lambda flat: ravel_pytree(fun(unravel(flat)))[0], flat
+
+
+def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array:
+    """The matrix ``(m, n)`` of ``fun`` from vector to vector, ``chunk`` columns or rows at a time.
+
+    Columns in forward mode where the inputs are fewer, else rows in reverse mode: the faster in a tie.
+    """
+    out = jax.eval_shape(fun, x)
+    if x.size < out.size:
+        _, push = jax.linearize(fun, x)
+        return _each(push, x, chunk).T
+    _, pull = jax.vjp(fun, x)
+    return _each(lambda row: pull(row)[0], out, chunk)
+
+
+def _each(linear: Callable, space: Any, chunk: int | None) -> jax.Array:
+    """What a linear map makes of the unit vectors of a space: one row each."""
+    if chunk is None or chunk >= space.size:
+        return jax.vmap(linear)(jnp.eye(space.size, dtype=space.dtype))
+
+    def one(index: jax.Array) -> jax.Array:  # of an index, so that the unit vectors never stand together
+        return linear((jnp.arange(space.size) == index).astype(space.dtype))
+
+    return jax.lax.map(one, jnp.arange(space.size), batch_size=chunk)

@@ -1,0 +1,101 @@
+"""The largest singular values of a Jacobian, matrix-free."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._precision import widen
+from ._checks import check_count, check_key, check_point
+from ._jacobian import jacobian, raveled
+
+_EXTRA = 4  # directions beside those asked for: what is asked for converges by its gap to what comes after them
+_RESIDUAL = 1e-3  # of the singular vectors, relative; the values are right to about its square
+_MOST_ROUNDS = 100
+
+
+def largest_singular_values(fun: Callable, num: int) -> Callable:
+    r"""``values(x, key)``: the largest ``num`` singular values of the Jacobian of ``fun`` at ``x``, descending.
+
+    Block subspace iteration in the space of the current right singular vectors, their last change, and their residuals
+    :math:`J^\top J v - \sigma^2 v`: as few rounds as conjugate gradients need (LOBPCG). All bases are from Householder
+    QR, which gives orthonormal columns whatever the rank.
+    """
+
+    def values(x: Any, key: Any = None) -> jax.Array:
+        check_point(x)
+        check_key(key)
+        flat_fun, flat = raveled(fun, x)
+        outputs = jax.eval_shape(flat_fun, flat)
+        check_count("num", num, min(flat.size, outputs.size))
+        if 3 * (num + _EXTRA) >= min(flat.size, outputs.size):
+            return jnp.linalg.svd(widen(jacobian(flat_fun, flat)), compute_uv=False)[:num]
+        left, right = _singular_vectors(flat_fun, flat, key, num)
+        push = jax.vmap(lambda v: jax.jvp(flat_fun, (flat,), (v,))[1], in_axes=1, out_axes=1)
+        # The gradient of a singular value is u^T dJ v: no derivative of u and v is needed.
+        rayleigh = jnp.sum(left * widen(push(right.astype(flat.dtype))), axis=0)
+        return -jnp.sort(-rayleigh)
+
+    return values
+
+
+def _singular_vectors(fun: Callable, x: jax.Array, key: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
+    """The left and right singular vectors, constants for differentiation, parameters that ``fun`` closes over too."""
+    pure, closed_over = jax.closure_convert(fun, x)
+    x, closed_over = jax.lax.stop_gradient((x, closed_over))
+    out, pull = jax.vjp(lambda x: pure(x, *closed_over), x)
+    _, push = jax.linearize(lambda x: pure(x, *closed_over), x)
+
+    def forward(columns: jax.Array) -> jax.Array:
+        return widen(jax.vmap(push, in_axes=1, out_axes=1)(columns.astype(x.dtype)))
+
+    def backward(columns: jax.Array) -> jax.Array:
+        return widen(jax.vmap(lambda u: pull(u)[0], in_axes=1, out_axes=1)(columns.astype(out.dtype)))
+
+    block = num + _EXTRA
+    start = jnp.linalg.qr(jax.random.normal(key, (x.size, 2 * block), widen(x).dtype))[0]
+    return jax.lax.stop_gradient(_iterate(forward, backward, start, num))
+
+
+def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
+    """Until the residuals are small. ``basis`` is orthonormal, ``image`` what the map makes of it."""
+    block, eps = basis.shape[1] // 2, jnp.finfo(basis.dtype).eps
+
+    def round_(state: tuple) -> tuple:
+        basis, image, new, _, number = state
+        space = jnp.linalg.qr(jnp.concatenate([basis, new], axis=1))[0]
+        basis = jnp.concatenate([basis, space[:, 2 * block :]], axis=1)
+        image = jnp.concatenate([image, forward(basis[:, 2 * block :])], axis=1)
+        values, kept = _turned(image, block)
+        basis, image = basis @ kept, image @ kept
+        residual = backward(image[:, :block]) - basis[:, :block] * values[None, :] ** 2
+        lengths = jnp.linalg.norm(residual, axis=0)
+        done = jnp.all(lengths[:num] <= _RESIDUAL * values[:num] ** 2 + 4 * eps * values[0] ** 2)
+        done = done | ~jnp.isfinite(values[0])
+        return basis, image, _unit(residual), done, number + 1
+
+    def running(state: tuple) -> jax.Array:
+        return ~state[3] & (state[4] < _MOST_ROUNDS)
+
+    image = forward(basis)
+    state = basis, image, _unit(backward(image[:, :block])), jnp.asarray(False), 0
+    basis, image, _, _, _ = jax.lax.while_loop(running, round_, state)
+    return _unit(image[:, :num]), basis[:, :num]
+
+
+def _unit(columns: jax.Array) -> jax.Array:
+    lengths = jnp.linalg.norm(columns, axis=0, keepdims=True)
+    return columns / jnp.where(lengths == 0, 1, lengths)
+
+
+def _turned(image: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
+    """The largest singular values, and orthonormal coefficients of their vectors and of what changed in these."""
+    _, values, turn = jnp.linalg.svd(jnp.linalg.qr(image, mode="r"), full_matrices=False)
+    best = turn[:block].T
+    change = best.at[:block].set(0)
+    return values[:block], jnp.concatenate([best, _orthonormal_to(best, change)], axis=1)
+
+
+def _orthonormal_to(best: jax.Array, change: jax.Array) -> jax.Array:
+    return jnp.linalg.qr(jnp.concatenate([best, change], axis=1))[0][:, best.shape[1] :]

@@ -1,0 +1,100 @@
+"""Singular values from the input to each activation site of an unmodified function, and from it to the output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from ..probes import capture
+from ..probes._run import Verb, instrument
+from ._exact import singular_values_of
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SiteSpectrum:
+    """Of one site.
+
+    Attributes:
+        from_input: singular values of the Jacobian from the input to the site's output, descending.
+        to_output: of the one from there to the function's output.
+    """
+
+    from_input: jax.Array
+    to_output: jax.Array
+
+
+def layer_spectra(
+    fun: Callable,
+    argnum: int = 0,
+    select: Callable | None = None,
+    batch: int | None = None,
+    *,
+    to_output: bool = False,
+) -> Callable:
+    """Per activation site of ``fun``, all singular values of the Jacobian from the input to that site's output.
+
+    Args:
+        fun: any JAX function, unmodified.
+        argnum: which argument is the input, one floating array. With parameters as the first argument and the input
+            as another, sites are named after the parameters.
+        select: what of a site's output to differentiate; the whole of it by default.
+        batch: as in :func:`relujax.probe`.
+        to_output: also those of the Jacobian from each site's output to the output of ``fun``.
+
+    Returns:
+        ``spectra(*args) -> {site name: singular values, descending}``, or with ``to_output``
+        ``{site name: SiteSpectrum}``. ``jax.vmap`` it over examples.
+
+    Cost: one forward-mode pass per element of the input gives every site's Jacobian at once, one reverse-mode pass per
+    element of the output every one to the output, from one linearisation; one SVD per site and direction.
+
+    >>> import relujax as rx
+    >>> layer_spectra(lambda x: rx.relu(jnp.array([3.0, 4.0]) * x))(jnp.array([1.0, -1.0]))["relu"].tolist()
+    [3.0, 0.0]
+    >>> both = layer_spectra(lambda x: 5 * rx.relu(2 * x), to_output=True)(jnp.array([1.0, -1.0]))["relu"]
+    >>> both.from_input.tolist(), both.to_output.tolist()
+    ([2.0, 0.0], [5.0, 5.0])
+    """
+    part = select or (lambda y: y)
+
+    def spectra(*args: Any) -> dict[str, jax.Array]:
+        def outputs(x: jax.Array) -> dict[str, jax.Array]:
+            captured = capture(fun, batch=batch)(*args[:argnum], x, *args[argnum + 1 :])
+            return {name: part(y) for name, y in captured.items()}
+
+        x = args[argnum]
+        _, push = jax.linearize(outputs, x)
+        return {name: singular_values_of(j.T) for name, j in _images(push, x).items()}
+
+    def both(*args: Any) -> dict[str, SiteSpectrum]:
+        traced = instrument(fun, args, batch)
+
+        def run(x: jax.Array, shifts: dict) -> tuple[dict, Any]:
+            shifted = Verb(lambda use, shift: ((y := use.output() + shift), y), tokens=shifts)
+            out, records = traced.run((*args[:argnum], x, *args[argnum + 1 :]), shifted)
+            return records, ravel_pytree(out)[0]
+
+        x = args[argnum]
+        unshifted = Verb(lambda use, _: ((y := use.output()), y))
+        shapes = jax.eval_shape(lambda *args: traced.run(args, unshifted)[1], *args)
+        shifts = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
+        (_, out), push = jax.linearize(run, x, shifts)
+        into = _images(lambda t: jax.tree.map(part, push(t, shifts)[0]), x)
+        pull = jax.linear_transpose(lambda shifts: push(jnp.zeros_like(x), shifts)[1], shifts)
+        onward = _images(lambda row: jax.tree.map(part, pull(row)[0]), out)
+        return {
+            site.name: SiteSpectrum(singular_values_of(into[site.path].T), singular_values_of(onward[site.path]))
+            for site in traced.finding.sites
+        }
+
+    return both if to_output else spectra
+
+
+def _images(linear: Callable, space: jax.Array) -> dict:
+    """What a linear map makes of each unit vector of a space: per site ``(size of the space, size there)``."""
+    units = jnp.eye(space.size, dtype=space.dtype).reshape(space.size, *space.shape)
+    return jax.tree.map(lambda y: y.reshape(space.size, -1), jax.vmap(linear)(units))

@@ -1,0 +1,179 @@
+"""Log singular values of stacks of any depth: the product of a thousand Jacobians spans thousands of nats."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from ._checks import check_count, check_point
+from ._graded import log_singular_values
+from ._push import Pushed, default_interval, eliminated, finished, pushed, started, started_narrow
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Scan:
+    """A stack of equal layers, as :func:`jax.lax.scan` runs it.
+
+    Attributes:
+        body: ``body(h, params) -> h``, one layer, whose output has the shapes of its input. A body of
+            :func:`jax.lax.scan`, which returns ``(h, anything)``, does too.
+        params: a pytree of arrays whose first axis is that of layers.
+
+    >>> Scan(lambda h, w: jax.nn.relu(w @ h), jnp.ones((1000, 8, 8))).depth
+    1000
+    """
+
+    body: Callable = field(metadata={"static": True})
+    params: Any
+
+    @property
+    def depth(self) -> int:
+        """How many layers there are."""
+        lengths = {leaf.shape[0] if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(self.params)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                f"got params whose first axes are {sorted(lengths)}: expected one number of layers, at least 1, for "
+                "all; stack the layers' arrays along a new first axis"
+            )
+        return int(lengths.pop())
+
+    def layer(self, params: Any) -> Callable:
+        """One of the layers, as a function of ``h``."""
+
+        def run(h: Any) -> Any:
+            out = self.body(h, params)
+            shapes = jax.tree.map(jnp.shape, h)
+            if jax.tree.map(jnp.shape, out) == shapes:
+                return out
+            if isinstance(out, tuple) and len(out) == 2 and jax.tree.map(jnp.shape, out[0]) == shapes:
+                return out[0]
+            raise ValueError(
+                f"got a body that turns shapes {shapes} into {jax.tree.map(jnp.shape, out)}: expected the same, as "
+                "layers in a scan follow each other; pass layers that change shape as a list of callables"
+            )
+
+        return run
+
+
+def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = None) -> Callable:
+    r"""Logarithms of all singular values of the Jacobian of a stack, at any depth.
+
+    .. math:: \log \sigma_i(J_L \cdots J_2 J_1)
+
+    A product of matrices in floating point keeps its largest singular value and loses the others to rounding within a
+    few layers. Here it is factored every few layers, sizes are kept as integer exponents, and the values are parted
+    by QR sweeps and Jacobi rotations: each to its own precision. In float32 after 1,000 layers most are right to 1e-3
+    nats, the smallest to 1e-2 or, where a layer is nearly singular, 1e-1.
+
+    Args:
+        layers: callables, each applied to the output of the one before, or a :class:`Scan`, which compiles in the same
+            time at any depth.
+        interval: layers between two factorisations; fewer are slower and more precise. By default as many as leave
+            half of the digits to the spread that random weights of this width have.
+
+    Returns:
+        ``log_singular_values(x)``: as many as the lesser of inputs and outputs, descending, ``-inf`` beyond the rank;
+        NaN where something is not finite. ``jax.vmap`` it over examples. Divided by the depth they are Lyapunov
+        exponents: :func:`lyapunov_exponents`.
+
+    Raises:
+        ValueError: for no layers, an interval below 1, weights that are not finite, a body that changes shapes.
+        TypeError: for a point that is not floating.
+
+    Units that a layer does not pass on are counted exactly. A layer that is singular in another way is told by pivots
+    at rounding: where they are above it by chance, its lost directions come out as values some 16 nats down (36 in
+    float64). Forward mode only (a narrowing first layer aside), and not differentiable itself. Cost, at a least width
+    ``k``: ``k`` forward-mode passes, ``2 k**3 / 3`` operations per factorisation, a few ``(k, k)`` matrices.
+
+    Reference: Stewart, `1999 <https://doi.org/10.1137/S1064827597319519>`_ (the sweeps); Drmač and Veselić,
+    `2008 <https://doi.org/10.1137/050639193>`_ (the rotations).
+
+    >>> halving = Scan(lambda h, w: w * h, jnp.tile(jnp.array([0.5, 0.0]), (2000, 1)))
+    >>> stack_spectrum(halving)(jnp.ones(2)).tolist()  # log(0.5) * 2000
+    [-1386.29, -inf]
+    """
+    if interval is not None:
+        check_count("interval", interval)
+    if isinstance(layers, Scan):
+        _check_finite(layers.params)
+    elif not layers:
+        raise ValueError("got no layers: expected at least one callable; the empty product is the identity")
+
+    def log_values(x: Any) -> jax.Array:
+        check_point(x)
+        x = jax.tree.map(jnp.asarray, x)
+        state = _through_scan(layers, x, interval) if isinstance(layers, Scan) else _through_list(layers, x, interval)
+        values = log_singular_values(finished(state))
+        beyond = min(_size(x), _size(state.point)) - len(values)
+        values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
+        finite = jax.tree.reduce(jnp.logical_and, jax.tree.map(lambda y: jnp.all(jnp.isfinite(y)), state.point))
+        return jnp.where(finite & ~jnp.any(jnp.isnan(values)), values, jnp.nan)
+
+    return log_values
+
+
+def lyapunov_exponents(layers: Sequence[Callable] | Scan, *, interval: int | None = None) -> Callable:
+    r"""Growth per layer of perturbations, in nats: what :func:`stack_spectrum` tends to, per layer, in deep stacks.
+
+    .. math:: \lambda_i = \frac{1}{L} \log \sigma_i(J_L \cdots J_1)
+
+    Args:
+        layers: as there.
+        interval: as there.
+
+    Returns:
+        ``exponents(x)``: descending, ``-inf`` beyond the rank.
+
+    >>> lyapunov_exponents(Scan(lambda h, w: w * h, jnp.full((100, 1), 0.5)))(jnp.ones(1)).tolist()
+    [-0.693147]
+    """
+    spectrum = stack_spectrum(layers, interval=interval)
+    depth = layers.depth if isinstance(layers, Scan) else len(layers)
+    return lambda x: spectrum(x) / depth
+
+
+def _check_finite(params: Any) -> None:
+    for leaf in jax.tree.leaves(params):
+        if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+            raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
+
+
+def _through_list(layers: Sequence[Callable], x: Any, interval: int | None) -> Pushed:
+    narrow = _size(jax.eval_shape(layers[0], x)) < _size(x)
+    state = started_narrow(layers[0], x) if narrow else started(x)
+    since = int(narrow)
+    for layer in layers[narrow:]:
+        state, since = pushed(state, layer), since + 1
+        outputs, columns = state.basis.shape
+        if outputs < columns or since >= _interval(state, interval, len(layers)):
+            state, since = eliminated(state), 0
+    return eliminated(state) if since else state
+
+
+def _through_scan(stack: Scan, x: Any, interval: int | None) -> Pushed:
+    state, depth = started(x), stack.depth
+    interval = _interval(state, interval, depth)
+    whole = depth - depth % interval
+
+    def group(state: Pushed, params: Any) -> tuple[Pushed, None]:
+        state, _ = jax.lax.scan(lambda state, one: (pushed(state, stack.layer(one)), None), state, params)
+        return eliminated(state), None
+
+    grouped = jax.tree.map(lambda a: a[:whole].reshape(-1, interval, *a.shape[1:]), stack.params)
+    state, _ = jax.lax.scan(group, state, grouped)
+    if whole < depth:
+        state, _ = group(state, jax.tree.map(lambda a: a[whole:], stack.params))
+    return state
+
+
+def _interval(state: Pushed, interval: int | None, depth: int) -> int:
+    dtype = jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(state.point)))
+    return min(interval or default_interval(state.basis.shape[1], depth, dtype), depth)
+
+
+def _size(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

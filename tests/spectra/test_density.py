@@ -1,0 +1,48 @@
+"""Spectral density: whole spectra in float64, known atoms, breakdown of Lanczos."""
+
+import jax
+import numpy as np
+import pytest
+
+import relujax as rx
+
+RNG = np.random.default_rng(2)
+
+
+def density(matrix, **options):
+    matrix = np.float32(matrix)
+    run = jax.jit(rx.spectral_density(lambda x: matrix @ x, **options))
+    return run(np.ones(matrix.shape[1], np.float32), jax.random.key(0))
+
+
+def test_shares_and_moments_are_within_their_errors():
+    matrix = RNG.standard_normal((150, 100)) / 10  # 50 of the 150 eigenvalues of J J^T are 0
+    squares = np.concatenate([np.linalg.svd(matrix, compute_uv=False) ** 2, np.zeros(50)])
+    found = density(matrix, steps=40, probes=16)
+    zero, error = found.zero
+    assert abs(zero - 1 / 3) < 4 * error
+    edges = np.float32([0, 1, 2, 6])
+    shares, errors = found.histogram(edges)
+    want = np.histogram(squares[:100], edges)[0] / 150
+    assert (np.abs(np.asarray(shares) - want) < 4 * np.asarray(errors)).all()
+    mean, error = found.moment(1)
+    assert abs(float(mean) - squares.mean()) < 4 * float(error)
+
+
+@pytest.mark.parametrize("matrix", [np.eye(30), np.zeros((30, 30)), np.outer(np.ones(30), np.ones(30)) / 30])
+def test_few_distinct_values_end_the_krylov_space_without_nan(matrix):
+    found = density(matrix, steps=20, probes=4)
+    np.testing.assert_allclose(found.weights.sum(axis=-1), 1, rtol=1e-5)
+    assert np.isfinite(found.nodes).all()
+    want = np.linalg.svd(matrix, compute_uv=False)[0] ** 2
+    np.testing.assert_allclose(found.nodes.max(axis=-1), want, atol=1e-5)
+
+
+def test_errors_say_what_was_got_and_what_to_do():
+    x = np.ones(3, np.float32)
+    with pytest.raises(ValueError, match=r"got steps=0: expected a whole number of at least 1"):
+        rx.spectral_density(rx.relu, steps=0)
+    with pytest.raises(TypeError, match=r"got no key: expected a random key"):
+        rx.spectral_density(rx.relu)(x)
+    with pytest.raises(TypeError, match=r"got a point with int32 numbers"):
+        rx.spectral_density(rx.relu)(np.ones(3, np.int32), jax.random.key(0))

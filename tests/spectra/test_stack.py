@@ -1,0 +1,150 @@
+"""Log singular values of deep stacks against exact products in mpmath, closed forms, and counts of active units."""
+
+import functools
+import itertools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from exact_products import exact_log_singular_values, layer_jacobians, leaky_stack
+
+import relujax as rx
+from relujax.spectra import lyapunov_exponents
+from relujax.spectra._push import default_interval
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def linear(h, w):
+    return w @ h
+
+
+def relu_layer(h, w):
+    return rx.relu(w @ h)
+
+
+def leaky_layer(h, w):
+    return rx.leaky_relu(w @ h, 0.2)
+
+
+def test_every_value_of_a_leaky_stack_is_right_where_a_plain_product_keeps_few():
+    weights, x = leaky_stack(8, 200, 0.2, seed=1, growth=0.08)
+    want = exact_log_singular_values(layer_jacobians(weights, x, 0.2), digits=400)
+    assert want[0] - want[-1] > 300  # nats, where float32 spans 16
+    found = jax.jit(rx.stack_spectrum(rx.Scan(leaky_layer, jnp.asarray(weights))))(x)
+    np.testing.assert_allclose(found, want, atol=5e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "depth"), [(1, 5), (5, 1), (6, 3), (16, 5)])
+def test_shallow_stacks_have_the_values_of_their_product_each_to_its_own_precision(width, depth):
+    weights = normal(depth, width, width) / np.float32(width**0.5)
+    want = exact_log_singular_values(np.float64(weights), digits=60)
+    for layers in (rx.Scan(linear, weights), [functools.partial(linear, w=w) for w in weights]):
+        np.testing.assert_allclose(jax.jit(rx.stack_spectrum(layers))(normal(width)), want, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("widths", [(12, 7, 9), (3, 8, 5), (9, 4, 6, 4), (20, 3)])
+def test_layers_of_other_shapes_and_directions_beyond_the_narrowest(widths):
+    weights = [normal(b, a) for a, b in itertools.pairwise(widths)]
+    product = functools.reduce(lambda a, b: b @ a, map(np.float64, weights))
+    found = jax.jit(rx.stack_spectrum([functools.partial(linear, w=w) for w in weights]))(normal(widths[0]))
+    rank = min(widths)
+    assert found.shape == (min(widths[0], widths[-1]),)
+    np.testing.assert_allclose(found[:rank], np.log(np.linalg.svd(product, compute_uv=False)[:rank]), atol=1e-4)
+    assert (found[rank:] == -np.inf).all()
+
+
+def test_the_rank_of_relu_stacks_is_the_least_number_of_active_units():
+    weights, xs = normal(60, 32, 32) * np.float32(0.25), normal(6, 32)
+    found = jax.jit(jax.vmap(rx.stack_spectrum(rx.Scan(relu_layer, weights), interval=2)))(xs)
+    least = np.full(6, 32)
+    for weight in weights:
+        xs = np.maximum(xs @ weight.T, 0)
+        least = np.minimum(least, (xs > 0).sum(axis=1))
+    assert len(set(least)) > 1
+    np.testing.assert_array_equal((found > -np.inf).sum(axis=1), least)
+    assert (found[:, 1:] <= found[:, :-1]).all()
+
+
+@pytest.mark.parametrize("interval", [1, 3, 7])
+def test_a_remainder_of_layers_is_not_lost(interval):
+    scales = np.float32([2, 1, 0.25])
+    found = rx.stack_spectrum(rx.Scan(lambda h, w: w * h, np.tile(scales, (10, 1))), interval=interval)(normal(3))
+    np.testing.assert_allclose(found, 10 * np.log(scales), atol=1e-5)
+
+
+def test_identity_zero_and_rank_one():
+    np.testing.assert_allclose(rx.stack_spectrum([lambda h: h] * 5)(normal(4)), np.zeros(4), atol=1e-6)
+    assert (rx.stack_spectrum([lambda h: 0 * h])(normal(4)) == -np.inf).all()
+    one = np.outer(np.float32([1, 2, 3, 4]), np.float32([1, 1, 2, 2]))
+    found = rx.stack_spectrum([functools.partial(linear, w=one)] * 4)(normal(4))
+    np.testing.assert_allclose(found[0], np.log(np.linalg.norm(np.linalg.matrix_power(np.float64(one), 4))), rtol=1e-6)
+    assert (found[1:] == -np.inf).all()
+
+
+def test_trees_scanned_bodies_and_half_precision():
+    params = {"a": np.full((4, 2), 2, np.float32), "b": np.full(4, 0.5, np.float32)}
+    stack = rx.Scan(lambda h, p: ({"u": h["u"] * p["a"], "v": h["v"] * p["b"]}, None), params)
+    found = rx.stack_spectrum(stack)({"u": normal(2), "v": normal(1)})
+    np.testing.assert_allclose(found, np.log([16, 16, 1 / 16]), rtol=1e-5)
+    half = rx.stack_spectrum([lambda h: h * jnp.bfloat16(2)] * 3)(jnp.ones(2, "bfloat16"))
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, np.log([8, 8]), atol=0.05)  # directions have 8 bits
+
+
+def test_compiling_does_not_depend_on_depth():
+    def lines(depth):
+        run = rx.stack_spectrum(rx.Scan(linear, np.ones((depth, 2, 2), np.float32)), interval=2)
+        return len(jax.jit(run).lower(np.ones(2, np.float32)).as_text().splitlines())
+
+    assert lines(1000) == lines(10)
+    traced = chex.assert_max_traces(linear, n=3)  # its shapes, and the scan
+    rx.stack_spectrum(rx.Scan(traced, np.ones((500, 2, 2), np.float32)))(np.ones(2, np.float32))
+
+
+def test_lyapunov_exponents_of_gaussian_layers():
+    """Newman, 1986: (log(2 / N) + psi((N - i + 1) / 2)) / 2 for entries of variance 1 / N."""
+    width, depth = 4, 4000
+    digamma = {1: 0.4227843351 - 1, 2: 0.4227843351, 0.5: -1.9635100260, 1.5: 0.0364899740}
+    want = [(math.log(2 / width) + digamma[(width - i) / 2]) / 2 for i in range(width)]
+    found = lyapunov_exponents(rx.Scan(linear, normal(depth, width, width) / 2))(normal(width))
+    np.testing.assert_allclose(found, want, atol=4 * 1.2 / depth**0.5)  # the log of a chi has deviation below 1.2
+
+
+def test_the_interval_shortens_with_width_and_depth_and_lengthens_with_precision():
+    assert default_interval(16, 1000, jnp.float32) == 1
+    assert default_interval(16, 4, jnp.float32) > 1
+    assert default_interval(128, 64, jnp.float32) == 1
+    assert default_interval(16, 1000, jnp.float64) > 5
+    assert default_interval(16, 3, jnp.float64) == 3
+
+
+def test_what_is_not_finite_is_told_or_nan(capfd):
+    with pytest.raises(ValueError, match="got params that are not finite: expected numbers"):
+        rx.stack_spectrum(rx.Scan(linear, np.full((3, 2, 2), np.inf, np.float32)))
+    bad = np.full((2, 2), np.nan, np.float32)
+    assert np.isnan(rx.stack_spectrum([functools.partial(linear, w=bad)])(np.ones(2, np.float32))).all()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_errors_say_what_was_got_and_what_to_do():
+    ones = np.ones(2, np.float32)
+    with pytest.raises(ValueError, match=r"got no layers: expected at least one"):
+        rx.stack_spectrum([])
+    with pytest.raises(ValueError, match=r"got interval=0: expected a whole number of at least 1"):
+        rx.stack_spectrum([linear], interval=0)
+    with pytest.raises(TypeError, match=r"got a point with int32 numbers: expected floating"):
+        rx.stack_spectrum([lambda h: h])(np.ones(2, np.int32))
+    with pytest.raises(ValueError, match=r"expected one number of layers, at least 1"):
+        rx.stack_spectrum(rx.Scan(linear, np.ones((0, 2, 2), np.float32)))(ones)
+    with pytest.raises(ValueError, match=r"expected one number of layers, at least 1"):
+        rx.stack_spectrum(rx.Scan(linear, (np.ones((2, 2), np.float32), np.ones((3, 2), np.float32))))(ones)
+    with pytest.raises(ValueError, match=r"got a body that turns shapes \(2,\) into \(3,\): expected the same"):
+        rx.stack_spectrum(rx.Scan(linear, np.ones((4, 3, 2), np.float32)))(ones)
