@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.nn import initializers
 from jax.nn.initializers import Initializer
 
+from . import theory
 from .theory import moments
 
 
@@ -37,29 +38,31 @@ def gain_normal(f: str | Callable) -> Initializer:
 
 
 def critical(
-    f: str | Callable, *, distribution: str = "normal", weight_variance: float | None = None, q: float = 1.0
+    f: str | Callable, *, bias_variance: float = 0.0, distribution: str = "normal", q: float = 1.0
 ) -> Initializer:
-    r"""Weights under which a signal of variance ``q`` comes out of every layer with variance ``q``.
+    r"""Weights under which a signal comes out of every layer as long as it came in.
 
     .. math:: \operatorname{Var} W = \sigma_w^2 / \text{fan in}, \quad \sigma_w^2 = q / E f(u)^2, \quad u \sim N(0, q)
 
-    Biases are zero. For ReLU, leaky ReLU and other positively homogeneous functions that holds every length, and the
-    gradient too. Otherwise ``q`` is a fixed point: a stable one where the length map is less steep than 1 there (tanh,
-    ELU, SELU, softplus), but not where it is steeper (GELU, SiLU, Mish), whose lengths drift off over tens of layers.
-    Those take a bias, of a variance that belongs together with the ``weight_variance`` to give here.
+    That is without biases. For ReLU, leaky ReLU and other positively homogeneous functions it holds every length, and
+    the gradient too. Otherwise ``q`` is a fixed point: a stable one where the length map is less steep than 1 there
+    (tanh, ELU, SELU, softplus), but not where it is steeper (GELU, SiLU, Mish), whose lengths drift off over tens of
+    layers. Those need biases: with ``bias_variance`` the weights are those of
+    :func:`relujax.theory.critical`, under which the signal settles and the gradient is held. Of the bias variances at
+    which it does, :func:`relujax.theory.half_stable` tells the least.
 
     Args:
         f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
+        bias_variance: variance of the biases, to be drawn by ``jax.nn.initializers.normal(bias_variance**0.5)``.
         distribution: ``"normal"``, or ``"orthogonal"``: a random rotation, scaled; where it is not square, an isometry
             of the smaller side, with the variance above.
-        weight_variance: :math:`\sigma_w^2`, in place of the formula.
-        q: variance of the pre-activations.
+        q: variance of the pre-activations, without biases; with them it follows.
 
     Returns:
         An initialiser ``init(key, shape, dtype)``, for ``nnx.Linear(..., kernel_init=...)`` and the like.
 
     Raises:
-        ValueError: for another distribution, a ``weight_variance`` that is not positive, and as
+        ValueError: for another distribution, a bias variance at which there is no stable critical point, and as
             :func:`relujax.theory.moments` does.
 
     How far lengths stray at finite width says :func:`relujax.theory.log_norm_law`.
@@ -72,15 +75,24 @@ def critical(
     >>> (weights[0] @ weights[0]).item()
     2.0
     """
-    if weight_variance is None:
-        weight_variance = q / moments(f, q).second
-    if not weight_variance > 0:
-        raise ValueError(f"got weight_variance={weight_variance}: expected a positive number, or None")
+    weight_variance = _weight_variance(f, bias_variance, q)
     if distribution == "normal":
         return initializers.variance_scaling(weight_variance, "fan_in", "normal")
     if distribution == "orthogonal":
         return _orthogonal(weight_variance)
     raise ValueError(f'got distribution={distribution!r}: expected "normal" or "orthogonal"')
+
+
+def _weight_variance(f: str | Callable, bias_variance: float, q: float) -> float:
+    if bias_variance == 0:
+        return q / moments(f, q).second
+    point = theory.critical(f, bias_variance)
+    if not point.stable:
+        raise ValueError(
+            f"got bias_variance={bias_variance} for {f!r}, at which the critical length {point.q:.3g} is not stable: "
+            "expected a larger one; rx.theory.half_stable(f).bias_variance is the least, where there is one"
+        )
+    return point.weight_variance
 
 
 def _orthogonal(variance: float) -> Initializer:

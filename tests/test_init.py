@@ -131,27 +131,30 @@ def test_critical_weights_without_a_dtype_are_of_the_default_one():
 
 
 @pytest.mark.parametrize("distribution", ["normal", "orthogonal"])
-def test_another_weight_variance_or_variance_of_the_signal(distribution):
-    given = rx.init.critical("gelu", distribution=distribution, weight_variance=1.5)(jax.random.key(0), (200, 200))
-    assert float(jnp.mean(given**2)) * 200 == pytest.approx(1.5, rel=0.02)
+def test_biases_or_another_variance_of_the_signal(distribution):
+    given = rx.init.critical("gelu", distribution=distribution, bias_variance=0.3)(jax.random.key(0), (200, 200))
+    want = rx.theory.critical("gelu", 0.3).weight_variance
+    assert float(jnp.mean(given**2)) * 200 == pytest.approx(want, rel=0.02)
     steep = rx.init.critical("tanh", distribution=distribution, q=4.0)(jax.random.key(0), (200, 200))
     assert float(jnp.mean(steep**2)) * 200 == pytest.approx(4 / rx.theory.moments("tanh", 4.0).second, rel=0.02)
 
 
-def travel(fun, initializer, width, networks, depth=100, seed=0):
+def travel(fun, initializer, width, networks, depth=100, seed=0, q=1.0, bias_variance=0.0):
     """Log squared lengths of signals and of tangents, after each layer of that many networks; both start at 0."""
     keys = jax.random.split(jax.random.key(seed), (depth, networks))
     # Outside of the jit, so that drawing is compiled once for all members.
     weights = jax.vmap(jax.vmap(lambda key: initializer(key, (width, width), jnp.float32)))(keys)
     x, u = np.random.default_rng(seed).standard_normal((2, networks, 1, width))
-    # A signal under which the first pre-activations have variance 1.
-    x *= np.sqrt(rx.theory.moments(fun).second / np.mean(x**2, axis=-1, keepdims=True))
+    # A signal under which the first pre-activations have variance q.
+    x *= np.sqrt(rx.theory.moments(fun, q).second / np.mean(x**2, axis=-1, keepdims=True))
+    biases = np.random.default_rng(seed + 1).standard_normal((depth, networks, 1, width)) * bias_variance**0.5
 
-    def layer(carry, w):
-        x, u = jax.jvp(lambda x: fun(x @ w), carry[:1], carry[1:])
+    def layer(carry, given):
+        w, b = given
+        x, u = jax.jvp(lambda x: fun(x @ w + b), carry[:1], carry[1:])
         return (x, u), [jnp.log(jnp.mean(leaf**2, axis=(1, 2))) for leaf in (x, u)]
 
-    _, logs = jax.lax.scan(layer, (jnp.float32(x), jnp.float32(u)), weights)
+    _, logs = jax.lax.scan(layer, (jnp.float32(x), jnp.float32(u)), (weights, jnp.float32(biases)))
     return [np.float64(log) - np.log(np.mean(start**2, axis=(1, 2))) for log, start in zip(logs, (x, u), strict=True)]
 
 
@@ -208,6 +211,25 @@ def test_the_signal_of_every_stable_member_stays_in_the_band_over_100_layers(nam
         assert np.count_nonzero((end < low) | (end > high)) <= 1
 
 
+@pytest.mark.parametrize(("name", "bias_variance"), [("gelu", 0.3), ("mish", 0.3), ("quick_gelu", 0.4), ("silu", 1.0)])
+def test_with_biases_the_unstable_members_hold_over_100_layers_too(name, bias_variance):
+    point, width = rx.theory.critical(name, bias_variance), 64
+    fun = rx.activation(name)
+    init = rx.init.critical(name, bias_variance=bias_variance)
+    signals, tangents = travel(fun, init, width, 16, q=point.q, bias_variance=bias_variance)
+    law = rx.theory.log_norm_law(fun, width, q=point.q, weight_variance=point.weight_variance)
+    # So long signals see nearly a ReLU, whose lengths walk freely; here something pulls them back.
+    for logs, of in ((tangents, law), (signals, rx.theory.log_norm_law("relu", width))):
+        for depth in (10, 30, 100):
+            low, high = of.band(depth)
+            assert np.count_nonzero((logs[depth - 1] < low) | (logs[depth - 1] > high)) <= 2
+
+
+def test_a_bias_variance_that_is_not_stable():
+    with pytest.raises(ValueError, match=r"got bias_variance=0.05 for 'gelu', at which the critical length .* is not"):
+        rx.init.critical("gelu", bias_variance=0.05)
+
+
 @pytest.mark.parametrize("name", ["gelu", "silu", "mish", "relu_squared"])
 def test_what_the_docstring_says_of_members_whose_fixed_point_is_not_stable(name):
     assert length_map_slope(name) > 1.05
@@ -224,7 +246,7 @@ def test_a_flax_layer_takes_them():
 def test_what_critical_refuses():
     with pytest.raises(ValueError, match=r"got distribution='uniform': expected \"normal\" or \"orthogonal\""):
         rx.init.critical("relu", distribution="uniform")
-    with pytest.raises(ValueError, match=r"got weight_variance=-1: expected a positive number, or None"):
-        rx.init.critical("relu", weight_variance=-1)
+    with pytest.raises(ValueError, match=r"got bias_variance=-1: expected a variance"):
+        rx.init.critical("tanh", bias_variance=-1)
     with pytest.raises(ValueError, match="unknown activation 'rellu'"):
         rx.init.critical("rellu")

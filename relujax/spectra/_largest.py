@@ -10,7 +10,7 @@ from .._precision import widen
 from ._checks import check_count, check_key, check_point
 from ._jacobian import jacobian, raveled
 
-_EXTRA = 4  # directions beside those asked for: what is asked for converges by its gap to what comes after them
+_EXTRA = 8  # directions beside those asked for: what is asked for converges by its gap to what comes after them
 _RESIDUAL = 1e-3  # of the singular vectors, relative; the values are right to about its square
 _MOST_ROUNDS = 100
 

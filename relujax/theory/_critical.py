@@ -1,17 +1,19 @@
 """The edge of chaos: variances at which neither signals nor gradients explode or vanish, and whether they hold."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ._elementwise import Elementwise, elementwise
 from ._homogeneous import homogeneous
-from ._length_map import check_variances, length_slope, root
+from ._length_map import MARGINAL, check_variances, length_slope, root
 from ._moments import Sample
 
 _LENGTHS = 2.0 ** np.arange(-40, 41)  # where critical lengths are sought
 _MARGIN = 1e-9  # by which a slope must differ from 1 for its side to count
+_SILENT = 1e-9  # a mean squared slope that passes nothing, as of a dead zone that a short signal does not leave
 _TINY = 1e-4  # a length at which a length map shows how it leaves 0
 
 
@@ -71,14 +73,12 @@ def critical(f: str | Callable, bias_variance: float = 0.0, *, kinks: tuple[floa
         return Critical(1 / bent.second, 0.0, 1.0, 1.0, 1.0, stable=True)
     if bias_variance == 0 and _passes_zero(fun):
         slope = float(fun(np.zeros(1))[1][0])
-        return Critical(slope**-2, 0.0, 0.0, 1.0, 1.0, stable=_at(fun, _TINY).dq <= 1)
+        return Critical(slope**-2, 0.0, 0.0, 1.0, 1.0, stable=_at(fun, _TINY).dq <= 1 + MARGINAL)
     if bent is None:
-        low = _LENGTHS[0]
-        for high in _LENGTHS[1:]:
+        for low, high in itertools.pairwise(_points(fun)):
             # From a bias too small to one large enough.
-            if _at(fun, low).bias_variance <= bias_variance < _at(fun, high).bias_variance:
-                return _at(fun, root(lambda q: _at(fun, q).bias_variance - bias_variance, low, high), bias_variance)
-            low = high
+            if low.bias_variance <= bias_variance < high.bias_variance:
+                return _at(fun, root(lambda q: _at(fun, q).bias_variance - bias_variance, low.q, high.q), bias_variance)
     raise ValueError(
         f"got bias_variance={bias_variance} for {fun.label}, at which no weight variance is critical: expected a bias "
         "variance on the edge of chaos; try 0 for ReLU and its kin, 0.05 for others, or another activation"
@@ -111,8 +111,8 @@ def half_stable(f: str | Callable, *, kinks: tuple[float, ...] | None = None) ->
     """
     fun = elementwise(f, kinks)
     low, before = _LENGTHS[0], 0.0
-    for high in _LENGTHS:
-        excess = _at(fun, high).dq - 1
+    for point in _points(fun):
+        high, excess = point.q, point.dq - 1
         if before > _MARGIN and excess < -_MARGIN:
             found = _at(fun, root(lambda q: _at(fun, q).dq - 1, low, high))
             if found.bias_variance >= 0:
@@ -125,15 +125,28 @@ def half_stable(f: str | Callable, *, kinks: tuple[float, ...] | None = None) ->
     )
 
 
+def _points(fun: Elementwise) -> Iterator[Critical]:
+    """The critical points of ascending lengths, without those so short that hardly a gradient passes."""
+    silent = True
+    for q in _LENGTHS:
+        if _slope_second(Sample(fun, q)) > _SILENT:
+            silent = False
+            yield _at(fun, q)
+    if silent:
+        raise ValueError(f"got {fun.label}, whose slope is 0: expected an activation that passes a gradient")
+
+
+def _slope_second(sample: Sample) -> float:
+    return float(sample.weights @ sample.slope**2)
+
+
 def _at(fun: Elementwise, q: float, bias_variance: float | None = None) -> Critical:
     """The critical point of this length; its bias variance is negative where there is none."""
     sample = Sample(fun, q)
-    second, slope_second = float(sample.weights @ sample.value**2), float(sample.weights @ sample.slope**2)
-    if not slope_second > 0:
-        raise ValueError(f"got {fun.label}, whose slope is 0: expected an activation that passes a gradient")
+    second, slope_second = float(sample.weights @ sample.value**2), _slope_second(sample)
     dq = length_slope(sample, q) / slope_second
     bias = q - second / slope_second if bias_variance is None else bias_variance
-    return Critical(1 / slope_second, bias, q, 1.0, dq, stable=dq <= 1)
+    return Critical(1 / slope_second, bias, q, 1.0, dq, stable=dq <= 1 + MARGINAL)
 
 
 def _passes_zero(fun: Elementwise) -> bool:
