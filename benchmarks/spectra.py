@@ -25,7 +25,7 @@ SLOPE = 0.2
 
 
 def leaky_stack(width: int, depth: int, seed: int, growth: float = 0.0) -> jax.Array:
-    """Gaussian weights that hold the signal, but for ``growth`` nats per layer."""
+    """Gaussian weights that hold the signal of a wide net; a narrow one loses ``growth`` nats per layer."""
     scale = (2 / (1 + SLOPE**2) / width) ** 0.5 * np.exp(growth)
     return normal(seed, (depth, width, width)) * np.float32(scale)
 
@@ -58,7 +58,7 @@ def in_float64(weights: jax.Array, x: jax.Array) -> np.ndarray:
     with jax.enable_x64(True):
         slope = np.float64(np.float32(SLOPE))
         stack = rx.Scan(lambda h, w: rx.leaky_relu(w @ h, slope), jnp.asarray(np.float64(weights)))
-        return np.asarray(jax.jit(rx.stack_spectrum(stack))(jnp.asarray(np.float64(x))))
+        return np.asarray(jax.jit(rx.stack_spectrum(stack, interval=1))(jnp.asarray(np.float64(x))))
 
 
 def precision() -> list[tuple[dict[str, Any], dict[str, bool]]]:
@@ -69,7 +69,7 @@ def precision() -> list[tuple[dict[str, Any], dict[str, bool]]]:
     """
     errors, spread = [], 0.0
     for seed in range(8):
-        weights, x = leaky_stack(16, 1000, seed=2 * seed + 1), normal(2 * seed + 2, (16,))
+        weights, x = leaky_stack(16, 1000, 2 * seed + 1, growth=0.08), normal(2 * seed + 2, (16,))
         found = np.asarray(jax.jit(rx.stack_spectrum(rx.Scan(layer, weights)))(x))
         want = in_float64(weights, x)
         if seed == 0:
@@ -82,7 +82,7 @@ def precision() -> list[tuple[dict[str, Any], dict[str, bool]]]:
     return [
         bounded(f"{what}: error of float64", "mpmath", of_truth, 1e-9),
         bounded(f"{what}: the first network's largest error", "mpmath", of_first, np.inf),
-        bounded(f"{what}: the median network's", "float64", median(worst), 1e-2),
+        bounded(f"{what}: the median network's", "float64", median(worst), 5e-3),
         bounded(f"{what}: the worst network's", "float64", float(worst.max()), 5e-3),
         bounded(f"{what}: share of errors above 5e-3", "float64", 1 - share, 0.1),
     ]
