@@ -177,7 +177,8 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
     # Diagnosed as it trains, that is with batch statistics, but without dropout's noise.
     def examine(model: Stack, stage: str) -> Diagnosis:
         measured = _in_mode(model, training=True, dropout=False)
-        return diagnose(measured, data.train, loss="cross_entropy", title=f"{settings.activation} {stage}")
+        title = f"{settings.activation} {stage}"
+        return diagnose(measured, data.train, loss="cross_entropy", batch_size=_whole(len(data.train[0])), title=title)
 
     report("diagnosing at initialisation", 0.0)
     before = examine(model, "at initialisation")
@@ -229,6 +230,11 @@ def _weight_variance(init: str, activation: str, fan_in: int, fan_out: int) -> f
     }[init]
 
 
+def _whole(examples: int) -> int:
+    """A batch size that leaves no rest, which would be compiled for itself; or else one that does."""
+    return max((size for size in range(128, 513) if examples % size == 0), default=256)
+
+
 def _in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:
     """A view of the model whose BatchNorm and Dropout are in the given mode; it shares its arrays."""
     mode = {"use_running_average": not training, "deterministic": not dropout}
@@ -237,12 +243,12 @@ def _in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:
 
 def _init_signal(settings: Settings, data: Digits) -> dict[str, tuple[float, ...]]:
     """What Flax's default and He's initialisation do to the backpropagated signal of this stack, before training."""
-    x, y = (array[:256] for array in data.train)
+    x, y = (array[: _whole(len(array))] for array in data.train)
 
     def signal(init: str, seed: int) -> list[float]:
         model = Stack(replace(settings, init=init), x.shape[1], int(y.max()) + 1, rngs=nnx.Rngs(seed))
         measured = _in_mode(model, training=True, dropout=False)
-        found = diagnose(measured, (x, y), loss="cross_entropy", spectrum_examples=0)
+        found = diagnose(measured, (x, y), loss="cross_entropy", batch_size=len(x), spectrum_examples=0)
         return [row.signal_norm or 0.0 for row in found.summary]
 
     def over_seeds(init: str) -> tuple[float, ...]:

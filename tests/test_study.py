@@ -327,3 +327,34 @@ def test_relu_s_squared_signal_halves_per_layer_under_flax_s_default():
     signal, _ = at_initialisation("relu", "lecun_normal")
     assert 0.6 < signal[0] ** (1 / 19) < 0.8
     assert signal[0] < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("options", "factor"),
+    [
+        ({}, 1.0),  # He: 2 E relu'(z)^2
+        ({"init": "lecun_normal"}, 0.5),
+        ({"init": "orthogonal"}, 0.5),
+        ({"batch_norm": True}, np.pi / (np.pi - 1)),  # Yang et al. 2019
+    ],
+)
+def test_what_theory_predicts_of_relu(options, factor, no_spectra):
+    found = study.run(Settings("relu", **SMALL | options), few_digits())
+    last = found.stages["at initialisation"].summary[-1].signal_norm
+    want = [last * factor ** (k / 2) for k in (2, 1, 0)]
+    np.testing.assert_allclose(found.predicted["signal_norm"], want, rtol=1e-6)
+    # As many inputs as units, and the same law in every layer: the edge of the spectrum is known too.
+    assert ("largest_singular_value" in found.predicted) == ("batch_norm" not in options)
+    if "largest_singular_value" in found.predicted and not options:
+        edges = [rx.theory.jacobian_moments("relu", depth).largest for depth in (1, 2, 3)]
+        np.testing.assert_allclose(found.predicted["largest_singular_value"], np.sqrt(edges), rtol=1e-6)
+    assert found.to_dict()["predicted"]["signal_norm"] == list(found.predicted["signal_norm"])
+
+
+def test_what_theory_predicts_of_the_sigmoid_is_what_is_measured():
+    found = study.run(Settings("sigmoid", depth=12, width=64, steps=1), digits())
+    measured = [row.signal_norm for row in found.stages["at initialisation"].summary]
+    assert measured[0] < 1e-6 * measured[-1]
+    # Over six orders of magnitude, within what a width of 64 adds per layer.
+    np.testing.assert_allclose(np.log(found.predicted["signal_norm"]), np.log(measured), atol=0.1 * 12)
+    assert "largest_singular_value" not in found.predicted

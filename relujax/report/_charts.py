@@ -120,8 +120,8 @@ def _over_depth(
     return figure
 
 
-def _theory(figure: Any, cell: tuple[int, int], run: Run, look: Look, quantity: str) -> None:
-    """Dots for what theory says of a run's first stage."""
+def _theory(figure: Any, cell: tuple[int, int], run: Run, quantity: str) -> None:
+    """Dots for what theory says of a run's first stage, in a grey that is seen on every line and on both grounds."""
     values = run.predicted.get(quantity, ())
     if not values:
         return
@@ -135,7 +135,7 @@ def _theory(figure: Any, cell: tuple[int, int], run: Run, look: Look, quantity: 
             legendgroup="theory",
             showlegend=first,
             mode="lines",
-            line={"color": look.colour, "width": 2, "dash": "dot"},
+            line={"color": "#808080", "width": 2, "dash": "dot"},
             text=hover,
             hovertemplate="%{text}<extra></extra>",
         ),
@@ -188,9 +188,8 @@ def _signal(runs: Sequence[Run]) -> Chart | None:
         "The gradient of one example's loss with respect to each layer's output, root mean square over all examples. "
         "It is made on the right and travels left; a level line means that it arrives as it left."
     )
-    styles = looks([run.name for run in runs])
     for run in runs:
-        _theory(figure, (1, 1), run, styles[run.name], "signal_norm")
+        _theory(figure, (1, 1), run, "signal_norm")
     if any(run.predicted for run in runs):
         text += " Dots: what a stack of infinite width does, from the signal at the last layer."
     _log(figure, "norm of the signal")
@@ -225,7 +224,7 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
         if layers:
             _fan(figure, (i, j), styles[run.name], layers)
         if stage == next(iter(run.stages)):
-            _theory(figure, (i, j), run, styles[run.name], "largest_singular_value")
+            _theory(figure, (i, j), run, "largest_singular_value")
     if not figure.data:
         return None
     _log(figure, "singular value")

@@ -54,7 +54,7 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
                 linewidth=look.width,
             )
             if (stage or first) == first and (expected := run.predicted.get(predicted)):
-                ax.plot(range(1, len(expected) + 1), expected, ":", color=look.colour, linewidth=1.5)
+                ax.plot(range(1, len(expected) + 1), expected, ":", color="black", linewidth=1.3, zorder=5)
         ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
         ax.set_xlabel("layer")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -69,7 +69,7 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
     axes[1, 0].set_ylim(0, 1.05)
     axes[1, 1].set_ylim(bottom=-0.01)
     if any(run.predicted for run in runs):
-        axes[0, 0].plot([], [], ":", color="grey", label="theory, infinite width")
+        axes[0, 0].plot([], [], ":", color="black", linewidth=1.3, label="theory, infinite width")
     if len(axes[0, 0].get_legend_handles_labels()[1]) > 1:
         axes[0, 0].legend(frameon=False)
     return figure, axes

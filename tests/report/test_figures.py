@@ -73,3 +73,15 @@ def test_hostile_names_are_drawn_as_text(small):
     figure.canvas.draw()
     shown = [text.get_text().replace("\\$", "$") for text in axes[0, 0].get_legend().get_texts()]
     assert shown == [HOSTILE, "$\\frac{1}{$"]
+
+
+def test_what_theory_says_is_dotted_in_the_first_stage_only(small):
+    [run] = two_runs(small, ("one",))
+    expected = {"signal_norm": (1.0, 2.0), "largest_singular_value": (3.0, 4.0)}
+    run = replace(run, stages={"before": small, "after": small}, predicted=expected)
+    _, axes = overview([run])
+    for ax, values in zip(axes[0], expected.values(), strict=True):
+        dotted = [line for line in ax.lines if line.get_linestyle() == ":" and len(line.get_ydata())]
+        assert [tuple(line.get_ydata()) for line in dotted] == [values]
+    assert "theory, infinite width" in [text.get_text() for text in axes[0, 0].get_legend().get_texts()]
+    assert [line.get_linestyle() for line in overview([run], stage="after")[1][0, 1].lines] == ["-"]

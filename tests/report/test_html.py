@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -15,6 +16,7 @@ from small_runs import ALARMS, HOSTILE, diagnosis, named, two_runs
 
 import relujax as rx
 from relujax.report import as_run
+from relujax.report._charts import charts
 from relujax.report._html import page, verdict
 
 pytestmark = pytest.mark.own_precision
@@ -279,3 +281,15 @@ def test_rules_that_could_not_run_are_among_the_notes():
     found = Parsed(page(two_runs(diagnosis())))
     lines = [text for text in found.texts if "not checked" in text]
     assert lines.count("not checked, no params and updates were given: update/weight ratio") == 1
+
+
+def test_what_theory_says_is_drawn_as_dots():
+    small = diagnosis()
+    [plain] = two_runs(small, ("one",))
+    run = replace(plain, predicted={"signal_norm": (0.5, 2.0), "largest_singular_value": (3.0, 4.0)})
+    drawn = [chart.figure.data for chart in charts([run]) if chart.key in ("signal", "singular-values")]
+    for traces, values in zip(drawn, run.predicted.values(), strict=True):
+        [dots] = [trace for trace in traces if trace.line.dash == "dot"]
+        assert tuple(dots.y) == values
+        assert dots.text[0].endswith(f"layer 1: {values[0]:.3g} by theory")
+    assert not [t for chart in charts([plain])[:3] for t in chart.figure.data if t.line.dash == "dot"]
