@@ -1,9 +1,8 @@
 """How gradients travel through deep JAX networks: see it, measure it, mend it."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import init as init, theory as theory
 from .functions import *
 from .gradients import (
     FewBitTable as FewBitTable,
@@ -30,7 +29,6 @@ from .probes import (
     swap as swap,
     watch as watch,
 )
-from .report import Diagnosis as Diagnosis, diagnose as diagnose
 from .spectra import (
     Scan as Scan,
     layer_spectra as layer_spectra,
@@ -39,11 +37,18 @@ from .spectra import (
     stack_spectrum as stack_spectrum,
 )
 
+if TYPE_CHECKING:
+    from . import init as init, theory as theory
+    from .report import Diagnosis as Diagnosis, diagnose as diagnose
+
 
 def __getattr__(name: str) -> Any:
-    # Read when asked for: these need the flax extra, and torch is a name that a star import must not take.
-    if name in ("nnx", "linen", "torch"):
+    # Read when asked for: half of the import time is theirs, and nnx and linen need the flax extra. That torch is no
+    # name of the package before keeps it out of star imports.
+    if name in ("init", "linen", "nnx", "theory", "torch"):
         return importlib.import_module(f"relujax.{name}")
+    if name in ("Diagnosis", "diagnose"):
+        return getattr(importlib.import_module("relujax.report"), name)
     if name == "__version__":  # likewise: importlib.metadata takes longer to import than relujax
         from importlib.metadata import version
 
