@@ -90,7 +90,7 @@ def eliminated(state: Pushed) -> Pushed:
     upper = jnp.triu(packed[:columns])
     pivots = jnp.abs(jnp.diagonal(upper))
     rounding = 2 * jnp.finfo(packed.dtype).eps * jnp.max(jnp.abs(upper))
-    dead = (jnp.arange(columns) >= state.rank) | (pivots <= rounding)
+    dead = (jnp.arange(columns, dtype=jnp.int32) >= state.rank) | (pivots <= rounding)
     lower = jnp.tril(packed[:, :columns], -1) + jnp.eye(len(packed), columns, dtype=packed.dtype)
     basis = jnp.where(dead[None, :], 0, lower[jnp.argsort(order)])
     product = times(jnp.where(dead[:, None], 0, upper), state.product)
