@@ -34,7 +34,7 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
 
     Cost: ``min(m, n)`` passes (forward mode where the inputs are fewer, reverse mode where the outputs are), ``m n``
     numbers beside the activations of ``chunk`` passes, and one SVD; values below ``max(m, n) eps`` of the largest are
-    lost in rounding. With ``num``: ``num + 4`` passes of each mode in each of a few rounds, ``6 (num + 4) (m + n)``
+    lost in rounding. With ``num``: ``num + 8`` passes of each mode in each of a few rounds, ``6 (num + 8) (m + n)``
     numbers; values below ``eps`` of the largest are lost. Gradients through the values are finite with ``num``, and
     without it unless values coincide at more than first order.
 
