@@ -22,8 +22,8 @@ def stack(activation, kernel_init, depth, seed=0):
 
 # %% [markdown]
 # ## Which weights hold a signal?
-# The edge of chaos: the weight variance at which a gradient neither vanishes nor explodes, and whether the length of the
-# signal is stable there. GELU's is not, unless its biases are large enough.
+# The edge of chaos: the weight variance at which a gradient neither vanishes nor explodes, and whether the length of
+# the signal is stable there. GELU's is not, unless its biases are large enough.
 
 # %%
 for name, bias_variance in (("relu", 0.0), ("tanh", 0.05), ("gelu", 0.05), ("gelu", 0.3)):
@@ -35,9 +35,9 @@ for name, bias_variance in (("relu", 0.0), ("tanh", 0.05), ("gelu", 0.05), ("gel
 
 # %% [markdown]
 # ## All singular values over depth
-# In float32 a product of a few dozen Jacobians loses all but its largest singular values to rounding. `rx.stack_spectrum`
-# keeps every one, as a logarithm. ReLU loses a rank for every unit that is inactive, and its largest value grows;
-# orthogonal weights under tanh keep the values together.
+# In float32 a product of a few dozen Jacobians loses all but its largest singular values to rounding.
+# `rx.stack_spectrum` keeps every one, as a logarithm. ReLU's rank falls to the least number of active units, and the
+# values that are left drift apart; orthogonal weights under tanh keep them together.
 
 # %%
 x = jax.random.normal(jax.random.key(1), (WIDTH,), "float32")
@@ -54,8 +54,8 @@ for title, (activation, init) in stacks.items():
 
 # %% [markdown]
 # ## How far a gradient strays
-# At finite width the logarithm of a gradient's squared norm walks at random. For ReLU the law is exact: every layer adds
-# the same mean and variance.
+# At finite width the logarithm of a gradient's squared norm walks at random. For ReLU the law is exact: every layer
+# adds the same mean and variance.
 
 # %%
 law = rx.theory.log_norm_law("relu", WIDTH)
