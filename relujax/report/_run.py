@@ -63,9 +63,10 @@ def as_run(diagnosis: Diagnosis) -> Run:
 
 
 def notes_of(runs: Sequence[Run]) -> list[str]:
-    """What was not measured, and which rules could not run: each once."""
+    """What was not measured, and which rules could run in none of the stages: each once."""
     stages = [stage for run in runs for stage in run.stages.values()]
-    unchecked = not_checked(rule for stage in stages for rule in stage.skipped)
+    nowhere = set.intersection(*({one.rule for one in stage.skipped} for stage in stages))
+    unchecked = not_checked(one for stage in stages for one in stage.skipped if one.rule in nowhere)
     return list(dict.fromkeys([*(note for stage in stages for note in stage.notes), *unchecked]))
 
 

@@ -13,5 +13,5 @@ from ._log_norm import LogNormLaw as LogNormLaw, log_norm_law as log_norm_law
 from ._lyapunov import Lyapunov as Lyapunov, lyapunov as lyapunov
 from ._moments import Moments as Moments, moments as moments
 from ._regions import RegionBounds as RegionBounds, region_bounds as region_bounds, regions as regions
-from ._stack import StackLaw as StackLaw, stack_law as stack_law
+from ._stack_law import StackLaw as StackLaw, stack_law as stack_law
 from ._tailor import Tailored as Tailored, tailor as tailor

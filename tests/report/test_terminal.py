@@ -10,6 +10,7 @@ from small_runs import ALARMS, diagnosis, named, two_runs
 import relujax as rx
 from relujax.health import travel
 from relujax.report import as_run
+from relujax.report._run import notes_of
 from relujax.report._terminal import show
 
 MARKUP = "[red]x[/red]"
@@ -103,3 +104,11 @@ def test_rules_that_could_not_run_are_one_line_per_reason():
     assert text.count("not checked, no params and updates were given: update/weight ratio") == 1
     assert "not checked, no params and updates were given: update/weight ratio" in str(found)
     assert "not checked" not in printed([as_run(diagnosis(alarms=ALARMS))], 140)  # a plain tuple of alarms knows none
+
+
+def test_a_rule_that_ran_in_one_of_the_runs_is_not_told_as_unchecked():
+    relu, tanh = (rx.diagnose(act, X, title=act.__name__) for act in (rx.relu, rx.tanh))
+    both, alone = (notes_of([as_run(one) for one in which]) for which in ((relu, tanh), (relu,)))
+    assert any("no activation saturates" in note for note in alone)
+    assert not any("saturates" in note for note in both)
+    assert any("no loss was given" in note for note in both)
