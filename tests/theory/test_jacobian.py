@@ -126,7 +126,7 @@ def test_finite_width_second_moment_of_relu(width, want):
 
 
 @pytest.mark.parametrize("weights", ["gaussian", "orthogonal"])
-@pytest.mark.parametrize("f", ["relu", "leaky_relu", identity], ids=str)
+@pytest.mark.parametrize("f", ["relu", "leaky_relu", identity], ids=lambda f: getattr(f, "__name__", str(f)))
 def test_a_very_wide_network_is_an_infinite_one(f, weights):
     wide, infinite = jacobian_moments(f, 10, 10**5, weights), jacobian_moments(f, 10, weights=weights)
     np.testing.assert_allclose((wide.second, wide.third), (infinite.second, infinite.third), rtol=2e-3)
