@@ -42,12 +42,20 @@ if TYPE_CHECKING:
     from .report import Diagnosis as Diagnosis, diagnose as diagnose
 
 
+_MODULES = ("init", "linen", "nnx", "theory", "torch")
+_OF_REPORT = ("Diagnosis", "diagnose")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES, *_OF_REPORT, "__version__"})
+
+
 def __getattr__(name: str) -> Any:
     # Read when asked for: half of the import time is theirs, and nnx and linen need the flax extra. That torch is no
     # name of the package before keeps it out of star imports.
-    if name in ("init", "linen", "nnx", "theory", "torch"):
+    if name in _MODULES:
         return importlib.import_module(f"relujax.{name}")
-    if name in ("Diagnosis", "diagnose"):
+    if name in _OF_REPORT:
         return getattr(importlib.import_module("relujax.report"), name)
     if name == "__version__":  # likewise: importlib.metadata takes longer to import than relujax
         from importlib.metadata import version

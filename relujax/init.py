@@ -49,7 +49,7 @@ def critical(
     (tanh, ELU, SELU, softplus), but not where it is steeper (GELU, SiLU, Mish), whose lengths drift off over tens of
     layers. Those need biases: with ``bias_variance`` the weights are those of
     :func:`relujax.theory.critical`, under which the signal settles and the gradient is held. Of the bias variances at
-    which it does, :func:`relujax.theory.half_stable` tells the least.
+    which it does, :func:`relujax.theory.half_stable` tells the infimum.
 
     Args:
         f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
@@ -90,7 +90,7 @@ def _weight_variance(f: str | Callable, bias_variance: float, q: float) -> float
     if not point.stable:
         raise ValueError(
             f"got bias_variance={bias_variance} for {f!r}, at which the critical length {point.q:.3g} is not stable: "
-            "expected a larger one; rx.theory.half_stable(f).bias_variance is the least, where there is one"
+            "expected a larger one, above rx.theory.half_stable(f).bias_variance where there is such a point"
         )
     return point.weight_variance
 

@@ -250,3 +250,13 @@ def test_what_critical_refuses():
         rx.init.critical("tanh", bias_variance=-1)
     with pytest.raises(ValueError, match="unknown activation 'rellu'"):
         rx.init.critical("rellu")
+
+
+@pytest.mark.parametrize("make", [lambda: rx.init.critical("gelu"), lambda: rx.init.gain_normal(lambda x: jnp.sin(x))])
+def test_made_while_jax_traces(make):
+    def draw(key):
+        return make()(key, (8, 8), jnp.float32)
+
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(jax.jit(draw)(key), draw(key))
+    assert jax.eval_shape(draw, key).shape == (8, 8)

@@ -179,3 +179,7 @@ def test_every_file_says_what_it_is_for(path):
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
     assert docstring.splitlines()[0].endswith((".", ":"))
+
+
+def test_names_that_are_imported_late_are_listed():
+    assert {"diagnose", "Diagnosis", "theory", "init", "nnx", "relu"} <= set(dir(rx))

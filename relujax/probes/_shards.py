@@ -83,10 +83,20 @@ def _repeated(
     """A loop: what is carried is divided as its start is, or as the end of the body, until nothing changes."""
     while True:
         ends = _frame(body, [*fixed, *carried, *over], here, found)
-        joined = [_union((start, end)) for start, end in zip(carried, ends, strict=False)]
+        joined = [_turned(start, end) for start, end in zip(carried, ends, strict=False)]
         if joined == carried:
             return ends
         carried = joined
+
+
+def _turned(start: Division, end: Division) -> Division:
+    """What divides a carried value on its next turn; once they disagree it stays unknown, so that this ends."""
+    return {
+        name: start.get(name, end.get(name))
+        if start.get(name, end.get(name)) == end.get(name, start.get(name))
+        else None
+        for name in {**start, **end}
+    }
 
 
 def _shifted(division: Division, by: int) -> Division:
@@ -116,6 +126,7 @@ def _leaf(eqn: Any, inputs: list[Division], shape: tuple[int, ...]) -> Division:
         return {axis: dim for axis, dim in moved.items() if axis not in jx.axis_names(eqn)}
     if name in ("reduce_scatter", "all_to_all"):
         dim = params["scatter_dimension"] if name == "reduce_scatter" else params["split_axis"]
+        dim = dim if params["tiled"] else None  # else that axis goes, or another comes
         return {**moved, **dict.fromkeys(jx.axis_names(eqn), dim)}
     return moved
 
@@ -155,9 +166,15 @@ def _without(dim: int, dropped: Sequence[int]) -> int | None:
 
 def _reshaped(old: tuple[int, ...], dim: int, new: tuple[int, ...]) -> int | None:
     """The same axis; or the first of those that it is split into; or the one that it is the first part of."""
-    for candidate, size in enumerate(new):
-        starts_there = math.prod(old[:dim]) == math.prod(new[:candidate])
-        if starts_there and size > 1 and (size % old[dim] == 0 or old[dim] % size == 0):
+    before = math.prod(old[:dim])
+    starts = [i for i in range(len(new)) if math.prod(new[:i]) == before]
+    ones = [i for i in starts if new[i] == 1]
+    if old[dim] == 1 and ones:  # one of several axes of length 1: told by its place among them, where none is new
+        was = [i for i in range(len(old)) if old[i] == 1 and math.prod(old[:i]) == before]
+        return ones[was.index(dim)] if len(ones) == len(was) else None
+    for candidate in starts:
+        size = new[candidate]
+        if size > 1 and (size % old[dim] == 0 or old[dim] % size == 0):
             return candidate
     return None
 

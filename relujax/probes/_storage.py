@@ -7,12 +7,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from ._sites import Opaque, Site
 from ._statistics import Signal, SiteStats, Stats, to_host
 
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = tuple(f.name for f in fields(SiteStats) if f.name not in ("signal", "site", "edges"))
 
 
@@ -35,6 +36,8 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     >>> again["relu"].active.tolist(), progress
     ([0, 1], {'batches': 1})
     """
+    progress = {name: np.asarray(v) if isinstance(v, jax.Array) else v for name, v in progress.items()}
+    progress = {name: v.item() if np.ndim(v) == 0 and hasattr(v, "item") else v for name, v in progress.items()}
     arrays = {f"progress/{name}": value for name, value in progress.items() if isinstance(value, np.ndarray)}
     sites = []
     for i, name in enumerate(stats):
@@ -46,7 +49,6 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
         if one.signal is not None:
             signal = {f.name: getattr(one.signal, f.name) for f in fields(Signal)}
             arrays |= {f"{i}/signal/{name}": to_host(value) for name, value in signal.items() if value is not None}
-    progress = {name: v.item() if isinstance(v, np.generic) else v for name, v in progress.items()}
     header = {
         "version": _VERSION,
         "sites": sites,

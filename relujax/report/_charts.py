@@ -233,9 +233,10 @@ def _singular_values(runs: Sequence[Run]) -> Chart | None:
     text = (
         "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; "
         "dashes, the middle one; bands, all of them and the middle half (medians over examples). Where the fan "
-        "widens, some directions of the input grow while others are lost. Values below float32 rounding are left out. "
-        "Dots, where the stack is known: the largest one in the limit of infinite width."
+        "widens, some directions of the input grow while others are lost. Values below float32 rounding are left out."
     )
+    if any("largest_singular_value" in run.predicted for run in runs):
+        text += " Dots: the largest one in the limit of infinite width."
     return Chart("singular-values", "Singular values over depth", text, figure)
 
 

@@ -20,13 +20,6 @@ def check_point(x: Any) -> None:
             )
 
 
-def check_count(name: str, value: Any, most: int | None = None) -> None:
-    """Refuses what is no whole number from 1 to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most is not None and value > most):
-        expected = "a whole number of at least 1" if most is None else f"a whole number from 1 to {most}"
-        raise ValueError(f"got {name}={value!r}: expected {expected}; pass one, or leave it out")
-
-
 def check_key(key: Any) -> None:
     """Refuses a missing random key."""
     if key is None:

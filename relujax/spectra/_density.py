@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from .._checks import whole
 from .._precision import widen
-from ._checks import check_count, check_key, check_point
+from ._checks import check_key, check_point
 from ._jacobian import raveled
 
 
@@ -29,11 +30,11 @@ class SpectralDensity:
     @property
     def zero(self) -> tuple[jax.Array, jax.Array]:
         """The share of eigenvalues that are 0, and its standard error over probes."""
-        return _mean_and_error(jnp.sum(jnp.where(self.nodes == 0, self.weights, 0), axis=-1))
+        return _mean_and_error(jnp.sum(jnp.where(self.nodes == 0, self.weights, 0), axis=-1), axis=-1)
 
     def moment(self, order: int) -> tuple[jax.Array, jax.Array]:
         r"""The mean of :math:`\lambda^k`, the atom at zero included, and its standard error over probes."""
-        return _mean_and_error(jnp.sum(self.weights * self.nodes**order, axis=-1))
+        return _mean_and_error(jnp.sum(self.weights * self.nodes**order, axis=-1), axis=-1)
 
     def histogram(self, edges: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """The share of eigenvalues in each bin, the atom at zero left out, and standard errors over probes.
@@ -44,7 +45,7 @@ class SpectralDensity:
         edges = jnp.asarray(edges, self.nodes.dtype).reshape((1,) * self.nodes.ndim + (-1,))
         nodes = self.nodes[..., None]
         inside = (nodes > edges[..., :-1]) & (nodes <= edges[..., 1:]) & (nodes != 0)
-        return _mean_and_error(jnp.sum(jnp.where(inside, self.weights[..., None], 0), axis=-2))
+        return _mean_and_error(jnp.sum(jnp.where(inside, self.weights[..., None], 0), axis=-2), axis=-2)
 
 
 def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Callable:
@@ -76,8 +77,8 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
     >>> bool(abs(halved.zero[0] - 0.5) < 3 * halved.zero[1]), halved.nodes.max().item()
     (True, 9.0)
     """
-    check_count("steps", steps)
-    check_count("probes", probes)
+    whole("steps", steps)
+    whole("probes", probes)
 
     def density(x: Any, key: Any = None) -> SpectralDensity:
         check_point(x)
@@ -121,7 +122,9 @@ def _quadrature(gram: Callable, start: jax.Array, steps: int) -> tuple[jax.Array
     return jnp.where(nodes <= zero, 0, nodes), turn[0] ** 2
 
 
-def _mean_and_error(per_probe: jax.Array) -> tuple[jax.Array, jax.Array]:
-    probes = len(per_probe)
-    error = jnp.std(per_probe, axis=0, ddof=1) / probes**0.5 if probes > 1 else jnp.full_like(per_probe[0], jnp.nan)
-    return jnp.mean(per_probe, axis=0), error
+def _mean_and_error(per_probe: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """Over the probes, which lie along an axis counted from the last; examples may come before."""
+    probes, mean = per_probe.shape[axis], jnp.mean(per_probe, axis=axis)
+    if probes == 1:
+        return mean, jnp.full_like(mean, jnp.nan)
+    return mean, jnp.std(per_probe, axis=axis, ddof=1) / probes**0.5

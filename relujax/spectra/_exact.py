@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import whole
 from .._precision import widen
-from ._checks import check_count, check_point
+from ._checks import check_point
 from ._jacobian import jacobian, raveled
 from ._largest import largest_singular_values
 
@@ -47,7 +48,7 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
     """
     for name, value in (("num", num), ("chunk", chunk)):
         if value is not None:
-            check_count(name, value)
+            whole(name, value)
     if num is not None:
         if chunk is not None:
             raise ValueError(f"got chunk={chunk} with num={num}: expected one of them, as num builds no Jacobian")

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._checks import whole
 from .._precision import widen
-from ._checks import check_count, check_key, check_point
+from ._checks import check_key, check_point
 from ._jacobian import jacobian, raveled
 
 _EXTRA = 8  # directions beside those asked for: what is asked for converges by its gap to what comes after them
@@ -28,7 +29,7 @@ def largest_singular_values(fun: Callable, num: int) -> Callable:
         check_key(key)
         flat_fun, flat = raveled(fun, x)
         outputs = jax.eval_shape(flat_fun, flat)
-        check_count("num", num, min(flat.size, outputs.size))
+        whole("num", num, most=min(flat.size, outputs.size))
         if 3 * (num + _EXTRA) >= min(flat.size, outputs.size):
             return jnp.linalg.svd(widen(jacobian(flat_fun, flat)), compute_uv=False)[:num]
         left, right = _singular_vectors(flat_fun, flat, key, num)
@@ -63,7 +64,7 @@ def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) 
     block, eps = basis.shape[1] // 2, jnp.finfo(basis.dtype).eps
 
     def round_(state: tuple) -> tuple:
-        basis, image, new, _, number = state
+        basis, image, new, before, _, number = state
         space = jnp.linalg.qr(jnp.concatenate([basis, new], axis=1))[0]
         basis = jnp.concatenate([basis, space[:, 2 * block :]], axis=1)
         image = jnp.concatenate([image, forward(basis[:, 2 * block :])], axis=1)
@@ -71,16 +72,19 @@ def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) 
         basis, image = basis @ kept, image @ kept
         residual = backward(image[:, :block]) - basis[:, :block] * values[None, :] ** 2
         lengths = jnp.linalg.norm(residual, axis=0)
-        done = jnp.all(lengths[:num] <= _RESIDUAL * values[:num] ** 2 + 4 * eps * values[0] ** 2)
-        done = done | ~jnp.isfinite(values[0])
-        return basis, image, _unit(residual), done, number + 1
+        done = jnp.all(lengths[:num] <= _RESIDUAL * values[:num] ** 2)
+        # Of values far below the largest one no residual stands above its rounding: they are done when they stay.
+        stay = jnp.all(jnp.abs(values[:num] - before) <= 4 * eps * values[:num])
+        done = done | stay | ~jnp.isfinite(values[0])
+        return basis, image, _unit(residual), values[:num], done, number + 1
 
     def running(state: tuple) -> jax.Array:
-        return ~state[3] & (state[4] < _MOST_ROUNDS)
+        return ~state[4] & (state[5] < _MOST_ROUNDS)
 
     image = forward(basis)
-    state = basis, image, _unit(backward(image[:, :block])), jnp.asarray(False), 0
-    basis, image, _, _, _ = jax.lax.while_loop(running, round_, state)
+    unknown = jnp.full(num, jnp.inf, basis.dtype)
+    state = basis, image, _unit(backward(image[:, :block])), unknown, jnp.asarray(False), 0
+    basis, image, *_ = jax.lax.while_loop(running, round_, state)
     return _unit(image[:, :num]), basis[:, :num]
 
 

@@ -41,9 +41,10 @@ def layer_spectra(
         fun: any JAX function, unmodified.
         argnum: which argument is the input, one floating array. With parameters as the first argument and the input
             as another, sites are named after the parameters.
-        select: what of a site's output to differentiate; the whole of it by default.
+        select: which entries of a site's output to differentiate, such as those of one example; all by default.
         batch: as in :func:`relujax.probe`.
-        to_output: also those of the Jacobian from each site's output to the output of ``fun``.
+        to_output: also those of the Jacobian from each site's output to the output of ``fun``; without the sites in a
+            ``while`` loop, through which there is no backward pass.
 
     Returns:
         ``spectra(*args) -> {site name: singular values, descending}``, or with ``to_output``
@@ -63,7 +64,7 @@ def layer_spectra(
 
     def spectra(*args: Any) -> dict[str, jax.Array]:
         def outputs(x: jax.Array) -> dict[str, jax.Array]:
-            captured = capture(fun, batch=batch)(*args[:argnum], x, *args[argnum + 1 :])
+            captured = capture(fun, batch=batch)(*_replaced(args, argnum, x))
             return {name: part(y) for name, y in captured.items()}
 
         x = args[argnum]
@@ -74,24 +75,36 @@ def layer_spectra(
         traced = instrument(fun, args, batch)
 
         def run(x: jax.Array, shifts: dict) -> tuple[dict, Any]:
-            shifted = Verb(lambda use, shift: ((y := use.output() + shift), y), tokens=shifts)
-            out, records = traced.run((*args[:argnum], x, *args[argnum + 1 :]), shifted)
-            return records, ravel_pytree(out)[0]
+            shifted = Verb(lambda use, shift: ((y := _sum(use.output(), shift)), y), tokens=shifts)
+            out, records = traced.run(_replaced(args, argnum, x), shifted)
+            return {path: part(records[path]) for path in shifts}, ravel_pytree(out)[0]
 
         x = args[argnum]
         unshifted = Verb(lambda use, _: ((y := use.output()), y))
         shapes = jax.eval_shape(lambda *args: traced.run(args, unshifted)[1], *args)
-        shifts = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shapes)
+        # A while loop has no one Jacobian behind it, and what is added in it has none of its turns.
+        sites = [site for site in traced.finding.sites if site.executions is not None]
+        shifts = {site.path: jnp.zeros(shapes[site.path].shape, shapes[site.path].dtype) for site in sites}
         (_, out), push = jax.linearize(run, x, shifts)
-        into = _images(lambda t: jax.tree.map(part, push(t, shifts)[0]), x)
+        into = _images(lambda t: push(t, shifts)[0], x)
         pull = jax.linear_transpose(lambda shifts: push(jnp.zeros_like(x), shifts)[1], shifts)
         onward = _images(lambda row: jax.tree.map(part, pull(row)[0]), out)
         return {
             site.name: SiteSpectrum(singular_values_of(into[site.path].T), singular_values_of(onward[site.path]))
-            for site in traced.finding.sites
+            for site in sites
         }
 
     return both if to_output else spectra
+
+
+def _replaced(args: tuple, argnum: int, x: Any) -> tuple:
+    given = list(args)
+    given[argnum] = x
+    return tuple(given)
+
+
+def _sum(y: jax.Array, shift: jax.Array | None) -> jax.Array:
+    return y if shift is None else y + shift
 
 
 def _images(linear: Callable, space: jax.Array) -> dict:

@@ -6,7 +6,6 @@ with row exchanges then makes it well-conditioned again and hands its triangle t
 Treppeniteration. QR in its place is two to ten times as precise and, at width 128, five times as slow.)
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,21 +35,6 @@ class Pushed:
     basis: jax.Array
     product: Scaled
     rank: jax.Array
-
-
-def default_interval(width: int, depth: int, dtype: DTypeLike) -> int:
-    r"""The most layers between two factorisations that rounding is predicted to allow.
-
-    The least and the largest Lyapunov exponent of Gaussian layers are
-    :math:`(\psi(N/2) - \psi(1/2))/2 \approx (\log 2N + \gamma)/2` apart (Newman, 1986); a rectifier adds about
-    :math:`\log 2`. The worst of ``n`` factorisations meets a pivot ``n`` times smaller than is usual. What these two
-    leave of the precision has to be a thousandth.
-    """
-    euler_gamma = 0.5772156649
-    spread = (math.log(2 * width) + euler_gamma) / 2 + math.log(2)
-    budget = math.log(1e-3 / float(jnp.finfo(dtype).eps))
-    allowed = [m for m in range(1, depth + 1) if m * spread + math.log(depth / m) <= budget]
-    return max(allowed, default=1)
 
 
 def started(x: Any) -> Pushed:

@@ -2,7 +2,7 @@
 
 import math
 
-from ._checks import whole
+from .._checks import whole
 
 
 def batch_norm_growth(batch: int | None = None) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._checks import whole
+from .._checks import whole
 
 
 def born_dead(widths: Sequence[int]) -> float:

@@ -27,7 +27,7 @@ class Critical:
         q: the fixed point of the length map.
         chi1: :math:`\sigma_w^2 E f'(u)^2` at ``q``, which is 1.
         dq: the slope of the length map at ``q``.
-        stable: whether lengths near ``q`` stay near: ``dq`` is at most 1, and the point is not half-stable.
+        stable: whether lengths near ``q`` stay near: ``dq`` is below 1; at 1 where lengths near 0 do not grow.
     """
 
     weight_variance: float
@@ -146,7 +146,7 @@ def _at(fun: Elementwise, q: float, bias_variance: float | None = None) -> Criti
     second, slope_second = float(sample.weights @ sample.value**2), _slope_second(sample)
     dq = length_slope(sample, q) / slope_second
     bias = q - second / slope_second if bias_variance is None else bias_variance
-    return Critical(1 / slope_second, bias, q, 1.0, dq, stable=dq <= 1 + MARGINAL)
+    return Critical(1 / slope_second, bias, q, 1.0, dq, stable=dq < 1 - _MARGIN)
 
 
 def _passes_zero(fun: Elementwise) -> bool:

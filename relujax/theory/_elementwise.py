@@ -35,7 +35,8 @@ class Elementwise:
         length = _CHUNK if size < _LONG else size
         rows = np.zeros((-(-size // length), length))
         rows.reshape(-1)[:size] = np.ravel(x)
-        with jax.enable_x64(True):
+        # Evaluated now, also where an initialiser is made inside of jit.
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             both = np.array([self._both(row) for row in rows], np.float64).reshape(-1, 2, length)
         value, slope = (y.reshape(-1)[:size].reshape(shape) for y in both.swapaxes(0, 1))
         return value, slope
@@ -68,11 +69,14 @@ def elementwise(f: str | Callable, kinks: tuple[float, ...] | None = None) -> El
     if isinstance(f, functools.partial):
         # Two partials of one function with equal arguments are equal here, as they are not in Python.
         bound = tuple(sorted(f.keywords.items()))
-        try:
-            return _kept(f.func, f.args, bound, stated)
-        except TypeError:  # an array among the arguments
-            return _build(f, stated)
-    return _kept(f, (), (), stated)
+        given = f.func, f.args, bound, stated
+    else:
+        given = f, (), (), stated
+    try:
+        hash(given)
+    except TypeError:  # an array in it
+        return _build(f, stated)
+    return _kept(*given)
 
 
 @functools.lru_cache(maxsize=128)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._checks import whole
+from .._checks import whole
 from ._finite_width import mean_nullity, trace_moments
 from ._slopes import SlopeLaw, required_sides, slope_law
 

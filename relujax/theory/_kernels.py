@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._checks import whole
 from ._dual import Dual
 from ._elementwise import Elementwise, elementwise
 from ._homogeneous import homogeneous
@@ -107,8 +108,7 @@ class _Stack:
 
     def __post_init__(self) -> None:
         check_variances(self.weight_variance, self.bias_variance)
-        if self.depth != int(self.depth) or self.depth < 0:
-            raise ValueError(f"got depth={self.depth}: expected a whole number of activations; pass 0 or more")
+        whole("depth", self.depth, least=0)
 
     def kernels(self, gram: np.ndarray, tangent: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """That of the outputs, and that of the gradients if it is wanted."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._checks import whole
+from .._checks import whole
+from ._moments import positive
 from ._slopes import slope_law
 
 _STEP = 0.25  # in log t; the integrand is analytic in a strip, so that the trapezoid rule is exact to rounding
@@ -91,16 +92,18 @@ def log_norm_law(
     width = whole("width", width)
     if of not in ("jacobian", "signal"):
         raise ValueError(f'got of={of!r}: expected "jacobian" or "signal"')
-    if weight_variance is not None and not weight_variance > 0:
-        raise ValueError(f"got weight_variance={weight_variance}: expected a positive number, or None")
+    if weight_variance is not None:
+        positive(weight_variance, "weight_variance")
     law = slope_law(f, q, kinks=kinks)
     values, weights = (law.squared if of == "jacobian" else law.signal / q), law.weights
     if law.sides:  # f(h)^2 / q is then a squared slope times a squared normal too: one law for both
         values, weights = np.square(law.sides), np.array([0.5, 0.5])
-    values = values * (law.weight_variance if weight_variance is None else weight_variance) / width
+    scale = float(weights @ values)
+    values = values / (scale * width)  # on the scale of the grid, whatever the weights
     unit = _fixed if law.sides is None and of == "signal" else _times_squared_normal
     mean, variance = _log_moments(lambda t: unit(t[:, None] * values, weights), width)
     death = float(weights[values == 0].sum() ** width)
+    mean += float(np.log(scale * (law.weight_variance if weight_variance is None else weight_variance)))
     return LogNormLaw(mean, variance, death, exact=law.sides is not None)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._checks import whole
+from .._checks import whole
 from ._log_norm import log_norm_law
 from ._slopes import required_sides
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ._checks import whole
+from .._checks import whole
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._moments import moments
+from .._checks import whole
+from ._elementwise import Elementwise, elementwise
+from ._homogeneous import homogeneous
+from ._length_map import check_variances
+from ._moments import Sample, positive
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def stack_law(
     Raises:
         ValueError: for a depth below 1, or variances that are not positive and finite.
 
-    Cost: one quadrature per layer whose length differs from the one before.
+    Cost: one quadrature per layer, none for ReLU and its leaky kin.
 
     Reference: Poole et al., `2016 <https://arxiv.org/abs/1606.05340>`_; Schoenholz et al.,
     `2017 <https://arxiv.org/abs/1611.01232>`_.
@@ -63,24 +67,29 @@ def stack_law(
     >>> law.lengths, law.factors
     ((1.0, 0.5, 0.25), (0.5, 0.5, 0.5))
     """
-    if depth < 1:
-        raise ValueError(f"got depth={depth}: expected at least 1 layer")
-    if not 0 < weight_variance < np.inf:
-        raise ValueError(f"got weight_variance={weight_variance}: expected a positive finite number")
-    if not 0 <= bias_variance < np.inf:
-        raise ValueError(f"got bias_variance={bias_variance}: expected a finite number, 0 or more")
-    if not 0 < q < np.inf:
-        raise ValueError(f"got q={q}: expected a positive variance")
+    whole("depth", depth)
+    check_variances(weight_variance, bias_variance)
+    positive(q)
+    fun = elementwise(f)
     lengths, factors = [], []
-    found = None
     for _ in range(depth):
         if not 1e-280 < q < 1e280:
             lengths.append(np.nan)
             factors.append(np.nan)
             continue
-        if found is None or q != lengths[-1]:
-            found = moments(f, q)
+        second, slope_second = _moments_at(fun, q)
         lengths.append(float(q))
-        factors.append(float(weight_variance * found.slope_second))
-        q = weight_variance * found.second + bias_variance
+        factors.append(weight_variance * slope_second)
+        q = weight_variance * second + bias_variance
     return StackLaw(tuple(lengths), tuple(factors))
+
+
+def _moments_at(fun: Elementwise, q: float) -> tuple[float, float]:
+    bent = homogeneous(fun)
+    if bent is not None:
+        return q * bent.second, bent.second
+    sample = Sample(fun, q)
+    second = float(sample.weights @ sample.value**2)
+    if second:  # else the signal has vanished, in a dead zone
+        sample.check()
+    return second, float(sample.weights @ sample.slope**2)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from .._checks import whole
 from ..functions import leaky_relu
 from ._elementwise import Elementwise, elementwise
 from ._homogeneous import homogeneous
@@ -110,12 +111,18 @@ def tailor(
     return Tailored(method, depth, scale, shift, output_shift, output_scale, fun=fun.fun)
 
 
+#: Layers up to which the error counts one by one.
+_COUNTED = 100_000
+
+
 def _leaky(depth: int, eta: float) -> Tailored:
     most = _end(1.0, depth)
     if most < eta:
         least, c = depth, most
-        while c < eta:
+        while c < eta and least < _COUNTED:
             least, c = least + 1, _layer(1.0, c)
+        if c < eta:  # 1 - c falls as 9 pi^2 / (2 depth^2)
+            least = math.ceil(math.sqrt(4.5 * math.pi**2 / (1 - eta)))
         raise ValueError(
             f"got eta={eta} at depth {depth}, where ReLU itself reaches {most:.4f}: expected a depth of at least "
             f"{least} for that eta; make the network deeper or lower eta"
@@ -147,8 +154,7 @@ def _smooth(fun: Elementwise) -> bool:
 
 
 def _check(depth: int, eta: float, method: str, tau: float, zeta: float) -> None:
-    if depth != int(depth) or depth < 1:
-        raise ValueError(f"got depth={depth}: expected a whole number of layers; pass 1 or more")
+    whole("depth", depth)
     if method not in ("tat", "dks"):
         raise ValueError(f'got method={method!r}: expected "tat" or "dks"; smooth functions take either')
     if not 0 < eta < 1:

@@ -12,6 +12,7 @@ from relujax.probes._shards import divisions
 
 X = jax.ShapeDtypeStruct((4, 6, 8), jnp.float32)
 W = jax.ShapeDtypeStruct((8, 10), jnp.float32)
+ONE, POSITION = jax.ShapeDtypeStruct((1, 6, 8), jnp.float32), jax.ShapeDtypeStruct((4, 1, 8), jnp.float32)
 IDS = jax.ShapeDtypeStruct((4, 6), jnp.int32)
 
 
@@ -31,6 +32,10 @@ def scanned(x):
     return jax.lax.scan(body, jnp.zeros((6, 8), x.dtype), x)
 
 
+def turns(*values):
+    return jax.lax.scan(lambda abc, _: ((abc[1], abc[2], abc[0]), None), values, None, 5)[0]
+
+
 # Name: the function, its arguments, how they are divided by "a", and the axes of its outputs that "a" then divides.
 CASES = {
     "elementwise": (jnp.sin, [X], [P(None, "a")], [1]),
@@ -39,6 +44,10 @@ CASES = {
     "merged, major": (lambda x: x.reshape(24, 8), [X], [P("a")], [0]),
     "merged, minor": (lambda x: x.reshape(24, 8), [X], [P(None, "a")], [None]),
     "split": (lambda x: x.reshape(4, 6, 2, 4), [X], [P(None, None, "a")], [2]),
+    "one example, split behind": (lambda x: x.reshape(1, 2, 3, 8), [ONE], [P("a")], [0]),
+    "one example, merged": (lambda x: x.reshape(6, 8), [ONE], [P("a")], [0]),
+    "one example, and a new axis": (lambda x: x.reshape(1, 1, 6, 8), [ONE], [P("a")], [None]),
+    "one position, split behind": (lambda x: x.reshape(4, 1, 2, 4), [POSITION], [P(None, "a")], [1]),
     "behind what is merged": (lambda x: x.reshape(24, 8), [X], [P(None, None, "a")], [1]),
     "new axis": (lambda x: x[:, None], [X], [P(None, "a")], [2]),
     "squeeze": (lambda x: x[:1].squeeze(0), [X], [P(None, "a")], [0]),
@@ -69,6 +78,8 @@ CASES = {
     "joined": (lambda x: jax.lax.psum(x, "a"), [X], [P("a")], ["same"]),
     "gathered": (lambda x: jax.lax.all_gather(x, "a"), [X], [P("a")], ["same"]),
     "scattered": (lambda x: jax.lax.psum_scatter(x.sum(0), "a", scatter_dimension=1, tiled=True), [X], [P("a")], [1]),
+    "scattered, untiled": (lambda x: jax.lax.psum_scatter(x[:1], "a", scatter_dimension=0), [X], [P("a")], [None]),
+    "three that take turns": (turns, [X, X, X], [P("a"), P(None, "a"), P()], [None, None, None]),
     "exchanged": (lambda x: jax.lax.all_to_all(x, "a", 2, 0, tiled=True), [X], [P("a")], [2]),
     "the place of the device": (
         lambda x: jnp.zeros_like(x) + jax.lax.axis_index("a").astype(jnp.float32),

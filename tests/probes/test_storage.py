@@ -128,7 +128,7 @@ def test_an_array_of_another_kind(tmp_path):
 
 def test_numpy_numbers_as_progress(tmp_path):
     stats = rx.probe(rx.relu)(X)[1]
-    save(stats, tmp_path / "stats.npz", step=np.int64(3), loss=np.float32(0.5))
+    save(stats, tmp_path / "stats.npz", step=np.int64(3), loss=jnp.float32(0.5))
     assert load(tmp_path / "stats.npz")[1] == {"step": 3, "loss": 0.5}
 
 

@@ -1,6 +1,7 @@
 """Spectral density: whole spectra in float64, known atoms, breakdown of Lanczos."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,9 +41,21 @@ def test_few_distinct_values_end_the_krylov_space_without_nan(matrix):
 
 def test_errors_say_what_was_got_and_what_to_do():
     x = np.ones(3, np.float32)
-    with pytest.raises(ValueError, match=r"got steps=0: expected a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"got steps=0: expected a whole number, 1 or more"):
         rx.spectral_density(rx.relu, steps=0)
     with pytest.raises(TypeError, match=r"got no key: expected a random key"):
         rx.spectral_density(rx.relu)(x)
     with pytest.raises(TypeError, match=r"got a point with int32 numbers"):
         rx.spectral_density(rx.relu)(np.ones(3, np.int32), jax.random.key(0))
+
+
+def test_examples_stay_apart_under_vmap():
+    density = rx.spectral_density(lambda x: x**2, steps=6, probes=4)
+    xs = jnp.arange(1, 13, dtype=jnp.float32).reshape(2, 6)
+    together = jax.vmap(density, in_axes=(0, None))(xs, jax.random.key(0))
+    edges = np.array([0, 100, 1000])
+    for i, x in enumerate(xs):
+        alone = density(x, jax.random.key(0))
+        for of in (lambda d: d.moment(1), lambda d: d.zero, lambda d: d.histogram(edges)):
+            for a, b in zip(of(together), of(alone), strict=True):
+                np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6)

@@ -203,7 +203,7 @@ def test_a_chunk_bounds_the_memory_of_the_passes():
 
 
 def test_chunks_that_are_none():
-    with pytest.raises(ValueError, match=r"got chunk=0: expected a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"got chunk=0: expected a whole number, 1 or more"):
         rx.spectrum(rx.relu, chunk=0)
 
 
@@ -226,3 +226,26 @@ def test_layer_spectra_to_the_output_of_a_scanned_stack_vmapped():
     [values] = found.values()
     assert values.to_output.shape == (2, 4)
     assert (values.to_output[:, 0] >= 1).all()  # the last layer's output is the output
+
+
+def test_a_site_in_a_while_loop_has_no_spectrum_to_the_output():
+    def fun(x):
+        x = jax.lax.while_loop(lambda x: x.sum() < 3, lambda x: rx.tanh(x) + 2, x)
+        return 3 * rx.relu(x)
+
+    x = jnp.ones(2, jnp.float32)
+    both = rx.layer_spectra(fun, to_output=True)(x)
+    assert list(both) == ["relu"]
+    np.testing.assert_allclose(both["relu"].to_output, [3, 3])
+
+
+def test_select_picks_entries_and_the_argument_may_be_counted_from_the_end():
+    w, x = jnp.eye(3, dtype=jnp.float32) * 2, jnp.array([1.0, 2.0, 3.0], jnp.float32)
+
+    def fun(w, x):
+        return 5 * rx.relu(x @ w)
+
+    first = rx.layer_spectra(fun, argnum=-1, select=lambda y: y[:1], to_output=True)(w, x)["relu"]
+    np.testing.assert_allclose(first.from_input, [2])
+    np.testing.assert_allclose(first.to_output, [5])
+    np.testing.assert_allclose(rx.layer_spectra(fun, argnum=-1)(w, x)["relu"], [2, 2, 2])

@@ -79,7 +79,7 @@ def test_what_is_not_finite_has_no_values(bad):
 
 def test_errors_say_what_was_got_and_what_to_do():
     x, key = np.ones(4, np.float32), jax.random.key(0)
-    with pytest.raises(ValueError, match=r"got num=0: expected a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"got num=0: expected a whole number, 1 or more"):
         rx.spectrum(rx.relu, num=0)
     with pytest.raises(ValueError, match=r"got num=5: expected a whole number from 1 to 4"):
         rx.spectrum(rx.relu, num=5)(x, key)
@@ -91,3 +91,11 @@ def test_errors_say_what_was_got_and_what_to_do():
         rx.spectrum(rx.relu, num=1)(np.ones(4, np.int32), key)
     with pytest.raises(ValueError, match=r"got a point without numbers"):
         rx.spectrum(rx.relu)(np.ones(0, np.float32))
+
+
+@pytest.mark.parametrize("tail", [np.linspace(1, 0.5, 299), np.linspace(1, 0.1, 299) ** 2])
+@pytest.mark.parametrize("below", [1e-2, 1e-3])
+def test_values_far_below_the_largest_are_right_too(tail, below):
+    values = np.float32([1, *(below * tail)])
+    found = jax.jit(rx.spectrum(lambda x: values * x, num=5))(jnp.ones(300, jnp.float32), jax.random.key(0))
+    np.testing.assert_allclose(found, values[:5], rtol=2e-3)

@@ -13,7 +13,6 @@ from exact_products import exact_log_singular_values, layer_jacobians, leaky_sta
 
 import relujax as rx
 from relujax.spectra import lyapunov_exponents
-from relujax.spectra._push import default_interval
 
 RNG = np.random.default_rng(0)
 
@@ -118,12 +117,15 @@ def test_lyapunov_exponents_of_gaussian_layers():
     np.testing.assert_allclose(found, want, atol=4 * 1.2 / depth**0.5)  # the log of a chi has deviation below 1.2
 
 
-def test_the_interval_shortens_with_width_and_depth_and_lengthens_with_precision():
-    assert default_interval(16, 1000, jnp.float32) == 1
-    assert default_interval(16, 4, jnp.float32) > 1
-    assert default_interval(128, 64, jnp.float32) == 1
-    assert default_interval(16, 1000, jnp.float64) > 5
-    assert default_interval(16, 3, jnp.float64) == 3
+def test_ill_conditioned_layers_keep_every_value():
+    shrinking = np.tile(np.float32([1, 1e-3]), (99, 1))
+    found = rx.stack_spectrum(rx.Scan(lambda h, w: w * h, shrinking))(jnp.ones(2, jnp.float32))
+    np.testing.assert_allclose(found, [0, 99 * np.log(np.float32(1e-3))], rtol=1e-5, atol=1e-3)
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(1, 1e-5, 8)
+    turns = np.linalg.qr(rng.standard_normal((2, 30, 8, 8)))[0]
+    dense = np.float32(turns[0] * sizes @ turns[1])
+    assert np.isfinite(rx.stack_spectrum(rx.Scan(linear, dense))(jnp.ones(8, jnp.float32))).all()
 
 
 def test_what_is_not_finite_is_told_or_nan(capfd):
@@ -138,7 +140,7 @@ def test_errors_say_what_was_got_and_what_to_do():
     ones = np.ones(2, np.float32)
     with pytest.raises(ValueError, match=r"got no layers: expected at least one"):
         rx.stack_spectrum([])
-    with pytest.raises(ValueError, match=r"got interval=0: expected a whole number of at least 1"):
+    with pytest.raises(ValueError, match=r"got interval=0: expected a whole number, 1 or more"):
         rx.stack_spectrum([linear], interval=0)
     with pytest.raises(TypeError, match=r"got a point with int32 numbers: expected floating"):
         rx.stack_spectrum([lambda h: h])(np.ones(2, np.int32))

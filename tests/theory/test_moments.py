@@ -228,3 +228,11 @@ def test_an_activation_bound_to_other_kinks_than_the_registry_s(q):
         second = float(q * above + a * s * density)
     bound = rx.activation("threshold", threshold=1.3, value=0.0)
     np.testing.assert_allclose(rx.theory.moments(bound, q).second, second, rtol=1e-12)
+
+
+def test_a_callable_that_cannot_be_hashed():
+    class Scaled(dict):
+        def __call__(self, x):
+            return self["by"] * jax.nn.relu(x)
+
+    assert rx.theory.moments(Scaled(by=np.float64(3))).second == pytest.approx(4.5, rel=1e-12)

@@ -30,6 +30,12 @@ def test_tanh_follows_its_moments():
     assert law.factors[1] == 1.5 * third.slope_second
 
 
+def test_a_signal_that_vanishes_in_a_dead_zone():
+    law = stack_law("hard_shrink", 30, 1.0)
+    assert np.isnan(law.lengths[-1])
+    assert 0 < law.lengths[1] < 1
+
+
 def test_lengths_that_vanish_or_overflow_are_not_numbers():
     assert np.isnan(stack_law("relu", 3, weight_variance=1e-200).factors[2])
     assert np.isnan(stack_law("relu", 3, weight_variance=1e200).factors[2])
@@ -72,9 +78,9 @@ def test_networks_that_are_drawn(name):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"depth": 0}, "got depth=0: expected at least 1 layer"),
-        ({"weight_variance": 0.0}, "got weight_variance=0.0: expected a positive finite number"),
-        ({"bias_variance": -1.0}, "got bias_variance=-1.0: expected a finite number, 0 or more"),
+        ({"depth": 0}, "got depth=0: expected a whole number, 1 or more"),
+        ({"weight_variance": 0.0}, "got weight_variance=0.0: expected a positive variance"),
+        ({"bias_variance": -1.0}, "got bias_variance=-1.0: expected a variance"),
         ({"q": -1.0}, "expected a positive variance"),
     ],
 )

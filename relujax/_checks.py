@@ -1,0 +1,20 @@
+"""Checks that layers share."""
+
+import operator
+from typing import Any
+
+
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """A count, or an error that names it.
+
+    >>> whole("depth", 3)
+    3
+    """
+    try:
+        count = least - 1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = least - 1
+    if count < least or (most is not None and count > most):
+        expected = f"a whole number, {least} or more" if most is None else f"a whole number from {least} to {most}"
+        raise ValueError(f"got {name}={value!r}: expected {expected}")
+    return count
