@@ -14,6 +14,7 @@ import relujax as rx
 ROOT = Path(rx.__file__).parent
 #: A part may import parts of a smaller number, and itself. Parts of the same number do not know each other.
 LAYERS = {
+    "_checks": 0,
     "_precision": 0,
     "gradients": 1,
     "functions": 2,

@@ -99,5 +99,5 @@ def test_bad_input(kernel, given, message):
 
 
 def test_a_depth_is_a_count():
-    with pytest.raises(ValueError, match="got depth=-1: expected a whole number of activations"):
+    with pytest.raises(ValueError, match="got depth=-1: expected a whole number, 0 or more"):
         rx.theory.nngp("relu", -1, 2.0)

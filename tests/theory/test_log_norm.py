@@ -109,7 +109,7 @@ def test_the_band_is_normal():
     [
         (lambda: log_norm_law("relu", 0), "got width=0: expected a whole number, 1 or more"),
         (lambda: log_norm_law("relu", 8, "norm"), 'got of=\'norm\': expected "jacobian" or "signal"'),
-        (lambda: log_norm_law("relu", 8, weight_variance=0), "got weight_variance=0: expected a positive number"),
+        (lambda: log_norm_law("relu", 8, weight_variance=0), "got weight_variance=0: expected a positive variance"),
         (lambda: log_norm_law(lambda x: 0 * x, 8), "moments that are not finite and positive"),
         (lambda: log_norm_law("relu", 8).band(0), "got depth=0: expected a whole number"),
         (lambda: log_norm_law("relu", 8).band(3, 99), "got confidence=99: expected a number between 0 and 1"),

@@ -84,7 +84,7 @@ def test_a_tailored_function_keeps_the_dtype_of_its_input():
 @pytest.mark.parametrize(
     ("args", "options", "message"),
     [
-        (("leaky_relu", 0), {}, "got depth=0: expected a whole number of layers; pass 1 or more"),
+        (("leaky_relu", 0), {}, "got depth=0: expected a whole number, 1 or more"),
         (("leaky_relu", 2.5), {}, "got depth=2.5"),
         (("leaky_relu", 50, 1.0), {}, "got eta=1.0: expected a correlation between 0 and 1"),
         (("tanh", 50), {"tau": -1.0}, "got tau=-1.0: expected a positive curvature"),
