@@ -132,8 +132,11 @@ def test_an_object_that_is_also_a_part_of_the_model_is_written_once():
     model = Model()
     model.rngs = nnx.Rngs(3)
 
+    def draw(rngs):
+        return 0 * jax.random.normal(rngs.noise(), (), "float32")
+
     def loss(model, rngs, x, y):
-        return nnx_loss(model, x, y) + 0 * jax.random.normal(rngs.noise()) + 0 * jax.random.normal(model.rngs.noise())
+        return nnx_loss(model, x, y) + draw(rngs) + draw(model.rngs)
 
     rx.nnx.probe_grad(loss)(model, model.rngs, X, Y)
     assert int(model.rngs.default.count[...]) == 2
