@@ -13,13 +13,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import mpmath
 import numpy as np
 
 import relujax as rx
 
 from ._common import finish
 from ._timing import decided, normal
+from .exact_products import exact_log_singular_values, layer_jacobians
 
 SLOPE = 0.2
 
@@ -32,25 +32,6 @@ def leaky_stack(width: int, depth: int, seed: int, growth: float = 0.0) -> jax.A
 
 def layer(h: jax.Array, w: jax.Array) -> jax.Array:
     return rx.leaky_relu(w @ h, SLOPE)
-
-
-def exact_log_singular_values(weights: np.ndarray, x: np.ndarray, digits: int) -> np.ndarray:
-    """Of the stack at ``x``: the product in exact integers, its singular values in mpmath."""
-    slope, exponent = np.float64(np.float32(SLOPE)), 0
-    product: Any = None
-    x = np.asarray(x, np.float64)
-    for weight in np.asarray(weights, np.float64):
-        z = weight @ x
-        assert np.abs(z).min() > 1e-6 * np.abs(z).max(), "a sign that float32 may miss: take another seed"
-        slopes = np.where(z > 0, 1.0, slope)
-        jacobian, x = slopes[:, None] * weight, slopes * z  # 24 by 24 bits: no rounding
-        least = int(np.frexp(jacobian)[1].min()) - 53
-        integers: Any = np.vectorize(int, otypes=[object])(np.ldexp(jacobian, -least))
-        product = integers if product is None else integers.dot(product)
-        exponent += least
-    with mpmath.workdps(digits):
-        values: Any = mpmath.svd_r(mpmath.matrix(product.tolist()), compute_uv=False)
-        return np.array([float(mpmath.log(v) + exponent * mpmath.log(2)) for v in values])
 
 
 def in_float64(weights: jax.Array, x: jax.Array) -> np.ndarray:
@@ -73,7 +54,7 @@ def precision() -> list[tuple[dict[str, Any], dict[str, bool]]]:
         found = np.asarray(jax.jit(rx.stack_spectrum(rx.Scan(layer, weights)))(x))
         want = in_float64(weights, x)
         if seed == 0:
-            true = exact_log_singular_values(np.asarray(weights), np.asarray(x), digits=1400)
+            true = exact_log_singular_values(layer_jacobians(np.asarray(weights), np.asarray(x), SLOPE), digits=1400)
             of_truth, of_first = (float(np.abs(values - true).max()) for values in (want, found))
             spread = float(true[0] - true[-1])
         errors.append(np.abs(found - want))

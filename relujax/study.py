@@ -201,12 +201,11 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
 def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str, tuple[float, ...]]:
     """What theory says of the signal and of the largest singular value at initialisation, in the limit of width."""
     s, fan_in = settings, data.train[0].shape[1]
-    variance = _weight_variance(s.init_name, s.activation, s.width, s.width)
     if s.batch_norm:
         found = theory.moments(s.activation)  # of what the norm lets through, of mean 0 and variance 1
         law = theory.StackLaw((1.0,) * s.depth, (found.slope_second / (found.second - found.mean**2),) * s.depth)
     else:
-        first = _weight_variance(s.init_name, s.activation, fan_in, s.width)
+        first, variance = (_weight_variance(s.init_name, s.activation, inputs, s.width) for inputs in (fan_in, s.width))
         law = theory.stack_law(s.activation, s.depth, variance, q=first * float(np.mean(data.train[0] ** 2)))
     last = before.summary[-1].signal_norm or 0.0
     predicted = {"signal_norm": law.signal_norms(last)}
@@ -221,13 +220,10 @@ def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str,
 
 def _weight_variance(init: str, activation: str, fan_in: int, fan_out: int) -> float:
     """Variance times fan in of what an initialiser draws."""
-    return {
-        "lecun_normal": 1.0,
-        "he_normal": 2.0,
-        "glorot_normal": 2 * fan_in / (fan_in + fan_out),
-        "orthogonal": min(1.0, fan_in / fan_out),
-        "gain_normal": theory.moments(activation).gain ** 2,
-    }[init]
+    if init == "gain_normal":
+        return theory.moments(activation).gain ** 2
+    by_shape = {"glorot_normal": 2 * fan_in / (fan_in + fan_out), "orthogonal": min(1.0, fan_in / fan_out)}
+    return {"lecun_normal": 1.0, "he_normal": 2.0, **by_shape}[init]
 
 
 def _whole(examples: int) -> int:

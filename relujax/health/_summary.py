@@ -116,9 +116,7 @@ class SiteSummary:
 
     def measured(self) -> dict[str, float | None]:
         """What one watches over training, one number each; None where it was not measured."""
-        shares = {
-            f"{name}_fraction": getattr(self, name) / max(self.units, 1) for name in ("dead", "dormant", "silent")
-        }
+        shares = {f"{name}_fraction": getattr(self, name) / self.units for name in ("dead", "dormant", "silent")}
         numbers = ("mean", "std", "largest", "nonfinite", "signal_norm", "signal_zero_fraction", "activation_gain")
         rest = (*numbers, "weight_gain", "weight_gradient_norm", "saturated_fraction")
         return {"active_fraction": self.active_fraction, **shares, **{name: getattr(self, name) for name in rest}}
@@ -249,7 +247,7 @@ def summarize(stats: Stats) -> Summary:
     empty = tuple(
         Opaque(row.kind, (row.kind,), f"{row.name} {'has no units' if row.examples else 'did not run'}", row.source)
         for row in in_order
-        if row not in rows
+        if not (row.examples and row.units)
     )
     return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), (*stats.opaque, *empty))
 

@@ -231,8 +231,8 @@ def probe_grad(
             raise ValueError(f"got argnums={argnums} for {len(args)} arguments: expected numbers of existing ones")
         traced = _with_overrides(instrument(loss, args, batch), unit_axis, mask)
         # A while loop has no backward pass, and a token in it would ask for one.
-        backward = [site for site in traced.finding.sites if site.executions is not None]
-        tokens = {m.site.path: _token(m, gains) for m in traced.finding.matches if m.site in backward}
+        backward = [match for match in traced.finding.matches if match.site.executions is not None]
+        tokens = {match.site.path: _token(match, gains) for match in backward}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
@@ -252,7 +252,7 @@ def probe_grad(
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
         grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)
-        for site in backward:
+        for site in (match.site for match in backward):
             signal = join(site, signals[site.path]) if site.shards else signals[site.path]
             records[site.path] = with_signal(records[site.path], signal)
         gradients = grads[0] if one else tuple(grads)

@@ -91,12 +91,7 @@ def _repeated(
 
 def _turned(start: Division, end: Division) -> Division:
     """What divides a carried value on its next turn; once they disagree it stays unknown, so that this ends."""
-    return {
-        name: start.get(name, end.get(name))
-        if start.get(name, end.get(name)) == end.get(name, start.get(name))
-        else None
-        for name in {**start, **end}
-    }
+    return {name: dim if end.get(name, dim) == dim else None for name, dim in {**end, **start}.items()}
 
 
 def _shifted(division: Division, by: int) -> Division:

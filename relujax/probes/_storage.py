@@ -36,8 +36,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     >>> again["relu"].active.tolist(), progress
     ([0, 1], {'batches': 1})
     """
-    progress = {name: np.asarray(v) if isinstance(v, jax.Array) else v for name, v in progress.items()}
-    progress = {name: v.item() if np.ndim(v) == 0 and hasattr(v, "item") else v for name, v in progress.items()}
+    progress = {name: _plain(value) for name, value in progress.items()}
     arrays = {f"progress/{name}": value for name, value in progress.items() if isinstance(value, np.ndarray)}
     sites = []
     for i, name in enumerate(stats):
@@ -66,6 +65,13 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _plain(value: Any) -> Any:
+    """A Python number for one number, a NumPy array for several; what is neither stays."""
+    if not isinstance(value, (jax.Array, np.ndarray, np.generic)):
+        return value
+    return np.asarray(value) if np.ndim(value) else value.item()
 
 
 def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:

@@ -1,17 +1,16 @@
 """The interactive figures of the report, as plotly figures: what happens over depth, one line per run."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from ..health import SiteSummary
 from ..probes import ACTIVE_BINS
+from ._drawing import add_line, add_theory, grid, hover_text, layer_axis, log_axis, on_log_axis, over_depth, stage_names
 from ._run import Run
 from ._style import Look, looks
 
@@ -39,145 +38,8 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     return [chart for make in makers if (chart := make(runs)) is not None]
 
 
-def _stages(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(stage for run in runs for stage in run.stages))
-
-
-def _grid(rows: int, titles: Sequence[str], height: int = 340, **options: Any) -> Any:
-    columns = len(titles) // rows
-    figure = make_subplots(
-        rows=rows,
-        cols=columns,
-        subplot_titles=[escape(title) for title in titles],
-        horizontal_spacing=0.07 if columns < 4 else 0.03,
-        vertical_spacing=0.16 if rows > 1 else None,
-        **options,
-    )
-    figure.update_layout(
-        height=height * rows + 70,
-        margin={"l": 64, "r": 16, "t": 52, "b": 48},
-        legend={"orientation": "h", "y": 1.0, "yref": "container", "yanchor": "top", "x": 0},
-        hovermode="closest",
-        template="none",
-        modebar={"bgcolor": "rgba(0,0,0,0)"},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13},
-    )
-    figure.update_annotations(font_size=14)
-    return figure
-
-
-def _hover(row: SiteSummary, value: str) -> str:
-    source = f"<br>{escape(row.source)}" if row.source else ""
-    return f"<b>{escape(row.name)}</b><br>{value}{source}"
-
-
-def _line(
-    figure: Any,
-    cell: tuple[int, int],
-    run: Run,
-    look: Look,
-    xs: Sequence,
-    ys: Sequence,
-    hover: Sequence[str] | None,
-) -> None:
-    first = not any(trace.name == escape(run.name) for trace in figure.data)
-    figure.add_trace(
-        go.Scatter(
-            x=list(xs),
-            y=list(ys),
-            name=escape(run.name),
-            legendgroup=escape(run.name),
-            showlegend=first,
-            mode="lines+markers" if len(xs) < 60 else "lines",
-            line={"color": look.colour, "width": look.width},
-            marker={"symbol": look.marker, "size": 6},
-            text=hover,
-            hovertemplate="%{text}<extra></extra>" if hover else None,
-        ),
-        row=cell[0],
-        col=cell[1],
-    )
-
-
-def _over_depth(
-    runs: Sequence[Run], value: Callable[[SiteSummary], float | None], says: Callable[[SiteSummary], str]
-) -> Any:
-    """One panel per stage, one line per run; None where no run has the number."""
-    stages, styles = _stages(runs), looks([run.name for run in runs])
-    figure = _grid(1, stages)
-    for column, stage in enumerate(stages, 1):
-        for run in runs:
-            points = [(i, value(r), r) for i, r in enumerate(run.stages[stage].summary, 1) if value(r) is not None]
-            if points:
-                hover = [_hover(row, says(row)) for _, _, row in points]
-                ys = [_on_log_axis(v) for _, v, _ in points]
-                _line(figure, (1, column), run, styles[run.name], [i for i, _, _ in points], ys, hover)
-    if not figure.data:
-        return None
-    _layers(figure, runs, "layer (input on the left)")
-    return figure
-
-
-def _theory(figure: Any, cell: tuple[int, int], run: Run, quantity: str) -> None:
-    """Dots for what theory says of a run's first stage, in a grey that is seen on every line and on both grounds."""
-    values = run.predicted.get(quantity, ())
-    if not values:
-        return
-    first = not any(trace.legendgroup == "theory" for trace in figure.data)
-    hover = [f"<b>{escape(run.name)}</b><br>layer {i}: {v:.3g} by theory" for i, v in enumerate(values, 1)]
-    figure.add_trace(
-        go.Scatter(
-            x=list(range(1, len(values) + 1)),
-            y=[_on_log_axis(v) for v in values],
-            name="theory, infinite width",
-            legendgroup="theory",
-            showlegend=first,
-            mode="lines",
-            line={"color": "#808080", "width": 2, "dash": "dot"},
-            text=hover,
-            hovertemplate="%{text}<extra></extra>",
-        ),
-        row=cell[0],
-        col=cell[1],
-    )
-
-
-def _on_log_axis(value: float | None) -> float | None:
-    """The value, or None where a log axis has no place for it: the line breaks there."""
-    return value if value is not None and math.isfinite(value) and value > 0 else None
-
-
-def _layers(figure: Any, runs: Sequence[Run], title: str, **which: int) -> None:
-    """One layer axis for every figure: whole numbers, the same range."""
-    most = max(len(stage.summary) for run in runs for stage in run.stages.values())
-    figure.update_xaxes(range=[0.4, most + 0.6], tick0=1, dtick=max(1, round(most / 5)))
-    figure.update_xaxes(title_text=title, **which)
-
-
-def _log(figure: Any, title: str, **which: int) -> None:
-    figure.update_yaxes(type="log", **_log_ticks(figure), **which)
-    figure.update_yaxes(title_text=title, col=1)
-
-
-def _log_ticks(figure: Any) -> dict[str, Any]:
-    """About six powers of ten on a log axis; within two decades, 1, 2 and 5 times each."""
-    values = [y for trace in figure.data for y in (trace.y if trace.y is not None else ()) if _on_log_axis(y)]
-    if not values:
-        return {}
-    low, high = math.log10(min(values)), math.log10(max(values))
-    if high - low >= 2:
-        return {"exponentformat": "power", "dtick": max(1, round((high - low) / 6))}
-    # At least a decade, so that some of these are in sight.
-    margin = max(0.1, (1 - (high - low)) / 2)
-    powers = range(math.floor(low - margin), math.ceil(high + margin) + 1)
-    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-    return {"range": [low - margin, high + margin], "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-
-
 def _signal(runs: Sequence[Run]) -> Chart | None:
-    figure = _over_depth(
+    figure = over_depth(
         runs,
         lambda r: r.signal_norm,
         lambda r: f"signal {r.signal_norm:.3g}, {r.signal_zero_fraction:.1%} exactly zero",
@@ -189,27 +51,27 @@ def _signal(runs: Sequence[Run]) -> Chart | None:
         "It is made on the right and travels left; a level line means that it arrives as it left."
     )
     for run in runs:
-        _theory(figure, (1, 1), run, "signal_norm")
+        add_theory(figure, (1, 1), run, "signal_norm")
     if any(run.predicted for run in runs):
         text += " Dots: what a stack of infinite width does, from the signal at the last layer."
-    _log(figure, "norm of the signal")
+    log_axis(figure, "norm of the signal")
     return Chart("signal", "The backpropagated signal over depth", text, figure)
 
 
 def _weights(runs: Sequence[Run]) -> Chart | None:
-    figure = _over_depth(
+    figure = over_depth(
         runs, lambda r: r.weight_gradient_norm, lambda r: f"weight gradient {r.weight_gradient_norm:.3g}"
     )
     if figure is None:
         return None
-    _log(figure, "norm of the weight gradient")
+    log_axis(figure, "norm of the weight gradient")
     text = "The gradient of the mean loss over the whole data with respect to each layer's weights: what training gets."
     return Chart("weights", "Gradient norm of the weights over depth", text, figure)
 
 
 def _panels(runs: Sequence[Run]) -> tuple[list[tuple[int, int, Run, str]], list[str], int]:
     """A row per stage and a column per run: ``(row, column, run, stage)`` cells, their titles, the number of rows."""
-    stages = _stages(runs)
+    stages = stage_names(runs)
     cells = [(i, j, run, stage) for i, stage in enumerate(stages, 1) for j, run in enumerate(runs, 1)]
     titles = [run.name if len(stages) == 1 else f"{run.name}, {stage}" for _, _, run, stage in cells]
     return cells, titles, len(stages)
@@ -217,18 +79,18 @@ def _panels(runs: Sequence[Run]) -> tuple[list[tuple[int, int, Run, str]], list[
 
 def _singular_values(runs: Sequence[Run]) -> Chart | None:
     cells, titles, rows = _panels(runs)
-    figure, styles = _grid(rows, titles, 290, shared_yaxes=True), looks([run.name for run in runs])
+    figure, styles = grid(rows, titles, 290, shared_yaxes=True), looks([run.name for run in runs])
     for i, j, run, stage in cells:
         rows_ = enumerate(run.stages[stage].summary, 1)
-        layers = [(n, r) for n, r in rows_ if r.singular_values and all(map(_on_log_axis, r.singular_values))]
+        layers = [(n, r) for n, r in rows_ if r.singular_values and all(map(on_log_axis, r.singular_values))]
         if layers:
             _fan(figure, (i, j), styles[run.name], layers)
         if stage == next(iter(run.stages)):
-            _theory(figure, (i, j), run, "largest_singular_value")
+            add_theory(figure, (i, j), run, "largest_singular_value")
     if not figure.data:
         return None
-    _log(figure, "singular value")
-    _layers(figure, runs, "layer", row=rows)
+    log_axis(figure, "singular value")
+    layer_axis(figure, runs, "layer", row=rows)
     figure.update_layout(showlegend=False)
     text = (
         "The Jacobian from the input to each layer's output, one per example: line, the largest singular value; "
@@ -246,7 +108,7 @@ def _fan(figure: Any, cell: tuple[int, int], look: Look, layers: Sequence[tuple[
     # Interpolated in the logarithm, between the order statistics.
     quantiles = {q: [float(np.exp(np.quantile(np.log(v), q))) for v in values] for q in (0, 0.25, 0.5, 0.75, 1)}
     hover = [
-        _hover(row, f"largest {v[0]:.3g}, middle {m:.3g}, smallest {v[-1]:.3g}, rank {row.rank:g}")
+        hover_text(row, f"largest {v[0]:.3g}, middle {m:.3g}, smallest {v[-1]:.3g}, rank {row.rank:g}")
         for (_, row), v, m in zip(layers, values, quantiles[0.5], strict=True)
     ]
     where = {"row": cell[0], "col": cell[1]}
@@ -271,25 +133,25 @@ def _fan(figure: Any, cell: tuple[int, int], look: Look, layers: Sequence[tuple[
 
 
 def _units(runs: Sequence[Run]) -> Chart | None:
-    stages, styles = _stages(runs), looks([run.name for run in runs])
+    stages, styles = stage_names(runs), looks([run.name for run in runs])
     titles = [f"{what}, {stage}" for what in ("active", "dead") for stage in stages]
-    figure = _grid(2, titles, 260)
+    figure = grid(2, titles, 260)
     for column, stage in enumerate(stages, 1):
         for run in runs:
             rows = list(run.stages[stage].summary)
             xs = range(1, len(rows) + 1)
             active = [row.active_fraction for row in rows]
             dead = [row.dead / row.units for row in rows]
-            says = [_hover(r, f"{r.active_fraction:.1%} active, {r.dead} of {r.units} units dead") for r in rows]
-            _line(figure, (1, column), run, styles[run.name], xs, active, says)
-            _line(figure, (2, column), run, styles[run.name], xs, dead, says)
+            says = [hover_text(r, f"{r.active_fraction:.1%} active, {r.dead} of {r.units} units dead") for r in rows]
+            add_line(figure, (1, column), run, styles[run.name], xs, active, says)
+            add_line(figure, (2, column), run, styles[run.name], xs, dead, says)
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(range=[0, 1.04], row=1)
     most = max((y for trace in figure.data[1::2] for y in trace.y), default=0)
     figure.update_yaxes(range=[-0.01, max(0.1, 1.1 * most)], row=2)
     figure.update_yaxes(title_text="share of outputs", row=1, col=1)
     figure.update_yaxes(title_text="share of units", row=2, col=1)
-    _layers(figure, runs, "layer", row=2)
+    layer_axis(figure, runs, "layer", row=2)
     text = (
         "Active: a positive output; for sigmoid and tanh, a slope that has not saturated. Dead: a unit that passes no "
         "gradient on any example of the whole data (its slope stays below 1/1000 of the steepest)."
@@ -299,13 +161,14 @@ def _units(runs: Sequence[Run]) -> Chart | None:
 
 def _per_example(runs: Sequence[Run]) -> Chart | None:
     cells, titles, rows = _panels(runs)
-    figure = _grid(rows, titles, 270, shared_yaxes=True)
+    figure = grid(rows, titles, 270, shared_yaxes=True)
     edges = (np.arange(ACTIVE_BINS) + 0.5) / ACTIVE_BINS
     for i, j, run, stage in cells:
         summary = list(run.stages[stage].summary)
         shares = np.array([np.array(row.active_histogram) / max(sum(row.active_histogram), 1) for row in summary]).T
         hover = [
-            [_hover(row, f"{s:.1%} of the examples") for row, s in zip(summary, line, strict=True)] for line in shares
+            [hover_text(row, f"{s:.1%} of the examples") for row, s in zip(summary, line, strict=True)]
+            for line in shares
         ]
         figure.add_trace(
             go.Heatmap(
@@ -336,7 +199,7 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     )
     figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title_text="active units", col=1)
-    _layers(figure, runs, "layer", row=rows)
+    layer_axis(figure, runs, "layer", row=rows)
     text = (
         "How many of a layer's units are active for one example, and how that varies over them: a network whose size "
         "adapts to its input has a wide column."
@@ -349,7 +212,7 @@ def _training(runs: Sequence[Run]) -> Chart | None:
     if not trained:
         return None
     figure, styles = (
-        _grid(1, ["training loss", "accuracy on held-out images", "global gradient norm"]),
+        grid(1, ["training loss", "accuracy on held-out images", "global gradient norm"]),
         looks([run.name for run in runs]),
     )
     for run, history in trained:
@@ -357,8 +220,8 @@ def _training(runs: Sequence[Run]) -> Chart | None:
             hover = [
                 f"<b>{escape(run.name)}</b><br>step {s}: {v:.4g}" for s, v in zip(history.step, values, strict=True)
             ]
-            shown = values if column == 2 else [_on_log_axis(v) for v in values]
-            _line(figure, (1, column), run, styles[run.name], history.step, shown, hover)
+            shown = values if column == 2 else [on_log_axis(v) for v in values]
+            add_line(figure, (1, column), run, styles[run.name], history.step, shown, hover)
     for column in (1, 3):
         figure.update_yaxes(type="log", exponentformat="power", col=column)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", col=2)
@@ -373,7 +236,7 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
     if not compared:
         return None
     figure, styles = (
-        _grid(1, [run.name for run in compared], 280, shared_yaxes=True),
+        grid(1, [run.name for run in compared], 280, shared_yaxes=True),
         looks([run.name for run in runs]),
     )
     says = {"lecun_normal": "Flax's default (lecun_normal)", "he_normal": "He (he_normal)"}
@@ -383,7 +246,7 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
             figure.add_trace(
                 go.Scatter(
                     x=list(range(1, len(values) + 1)),
-                    y=[_on_log_axis(v) for v in values],
+                    y=[on_log_axis(v) for v in values],
                     name=name,
                     legendgroup=init,
                     showlegend=column == 1,
@@ -395,8 +258,8 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
                 row=1,
                 col=column,
             )
-    _log(figure, "norm of the signal")
-    _layers(figure, compared, "layer")
+    log_axis(figure, "norm of the signal")
+    layer_axis(figure, compared, "layer")
     text = (
         "The same stacks before training under two initialisations, geometric mean over three seeds. With Flax's "
         "default ReLU's squared gradient halves per layer; He's doubles the weight variance and holds it."

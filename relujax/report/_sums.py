@@ -148,6 +148,7 @@ class Kept:
             self._passed = (batches + 1, passed + len(x))
             if self._passed[0] == self._held[0]:
                 self._check_passed()
+                self._check_data()
             return True
         return False
 
@@ -158,7 +159,9 @@ class Kept:
                 f"got resume={str(self._path)!r}, which holds {held} examples, and {passed} in as many batches of "
                 "these data: expected the same batches as then, and at most others behind them"
             )
-        if self._passed[0] and self._data != self._held_data:
+
+    def _check_data(self) -> None:
+        if self._data != self._held_data:
             raise ValueError(
                 f"got resume={str(self._path)!r}, which holds {self.seen} examples, and as many with other numbers in "
                 "them: expected the same batches as then, and at most others behind them"
@@ -173,8 +176,7 @@ class Kept:
 
     def done(self) -> Sums:
         """The sums of all batches, which the file has now too."""
-        if self._passed[0] < self._held[0]:
-            self._check_passed()
+        self._check_passed()
         self._write()
         assert self._total is not None, "a batch is in the file, or was added"
         return self._total

@@ -66,9 +66,9 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
     .. math:: \log \sigma_i(J_L \cdots J_2 J_1)
 
     A product of matrices in floating point keeps its largest singular value and loses the others to rounding within a
-    few layers. Here it is factored every few layers, sizes are kept as integer exponents, and the values are parted
-    by QR sweeps and Jacobi rotations: each to its own precision. In float32 after 1,000 layers most are right to 1e-3
-    nats, the smallest to 1e-2 or, where a layer is nearly singular, 1e-1.
+    few layers. Here it is factored every ``interval`` layers, sizes are kept as integer exponents, and the values are
+    parted by QR sweeps and Jacobi rotations: each to its own precision. In float32 after 1,000 layers most are right to
+    1e-3 nats, the smallest to 1e-2 or, where a layer is nearly singular, 1e-1.
 
     Args:
         layers: callables, each applied to the output of the one before, or a :class:`Scan`, which compiles in the same

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._checks import whole
+from .._checks import hidden_widths
 
 
 def born_dead(widths: Sequence[int]) -> float:
@@ -30,7 +30,5 @@ def born_dead(widths: Sequence[int]) -> float:
     >>> born_dead([2] * 10)
     0.94368649
     """
-    if not len(widths):
-        raise ValueError("got no widths: expected the number of units of each hidden layer, such as [64, 64]")
-    counts = np.array([whole("width", n) for n in widths], np.float64)
+    counts = np.array(hidden_widths(widths), np.float64)
     return float(-np.expm1(np.sum(np.log1p(-(2.0**-counts)))))

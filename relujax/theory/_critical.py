@@ -129,24 +129,23 @@ def _points(fun: Elementwise) -> Iterator[Critical]:
     """The critical points of ascending lengths, without those so short that hardly a gradient passes."""
     silent = True
     for q in _LENGTHS:
-        if _slope_second(Sample(fun, q)) > _SILENT:
+        sample = Sample(fun, q)
+        if sample.slope_second > _SILENT:
             silent = False
-            yield _at(fun, q)
+            yield _point(sample, q)
     if silent:
         raise ValueError(f"got {fun.label}, whose slope is 0: expected an activation that passes a gradient")
 
 
-def _slope_second(sample: Sample) -> float:
-    return float(sample.weights @ sample.slope**2)
-
-
 def _at(fun: Elementwise, q: float, bias_variance: float | None = None) -> Critical:
     """The critical point of this length; its bias variance is negative where there is none."""
-    sample = Sample(fun, q)
-    second, slope_second = float(sample.weights @ sample.value**2), _slope_second(sample)
-    dq = length_slope(sample, q) / slope_second
-    bias = q - second / slope_second if bias_variance is None else bias_variance
-    return Critical(1 / slope_second, bias, q, 1.0, dq, stable=dq < 1 - _MARGIN)
+    return _point(Sample(fun, q), q, bias_variance)
+
+
+def _point(sample: Sample, q: float, bias_variance: float | None = None) -> Critical:
+    dq = length_slope(sample, q) / sample.slope_second
+    bias = q - sample.second / sample.slope_second if bias_variance is None else bias_variance
+    return Critical(1 / sample.slope_second, bias, q, 1.0, dq, stable=dq < 1 - _MARGIN)
 
 
 def _passes_zero(fun: Elementwise) -> bool:

@@ -67,7 +67,7 @@ def depth_scales(
     fun = elementwise(f, kinks)
     q = fixed_length(fun, weight_variance, bias_variance)
     sample, shared = Sample(fun, q), CorrelationMap(fun, q)
-    chi1 = weight_variance * float(sample.weights @ sample.slope**2)
+    chi1 = weight_variance * sample.slope_second
     dq = weight_variance * length_slope(sample, q)
     c = 1.0 if chi1 <= 1 + MARGINAL else _fixed_correlation(shared, weight_variance, bias_variance)
     chi = chi1 if c == 1 else weight_variance * shared.second / q * float(shared.slope(c))

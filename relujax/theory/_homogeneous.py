@@ -1,5 +1,6 @@
 """Functions of one slope on either side of 0: what closed forms know about them."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,7 @@ class Homogeneous:
         return self.second - (self.right - self.left) ** 2 / (2 * np.pi) * np.arccos(c)
 
 
+@functools.lru_cache(maxsize=128)
 def homogeneous(fun: Elementwise) -> Homogeneous | None:
     """The two slopes, where there are but two and ``f(0) = 0``."""
     left, right = fun(-_PROBE), fun(_PROBE)

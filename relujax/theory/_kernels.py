@@ -48,12 +48,7 @@ def nngp(
     >>> nngp("relu", 1, 2.0)(np.eye(2) * np.sqrt(2)).round(4).tolist()
     [[2.0, 0.6366], [0.6366, 2.0]]
     """
-    stack = _Stack(elementwise(f, kinks), depth, weight_variance, bias_variance)
-
-    def kernel(x: ArrayLike | None = None, *, gram: ArrayLike | None = None) -> np.ndarray:
-        return stack.kernels(_gram(x, gram))[0]
-
-    return kernel
+    return _Stack(elementwise(f, kinks), depth, weight_variance, bias_variance).nngp
 
 
 def ntk(
@@ -91,12 +86,7 @@ def ntk(
     >>> ntk("relu", 1, 2.0)(np.eye(2) * np.sqrt(2)).round(4).tolist()
     [[4.0, 0.6366], [0.6366, 4.0]]
     """
-    stack = _Stack(elementwise(f, kinks), depth, weight_variance, bias_variance)
-
-    def kernel(x: ArrayLike | None = None, *, gram: ArrayLike | None = None) -> np.ndarray:
-        return stack.kernels(_gram(x, gram), tangent=True)[1]
-
-    return kernel
+    return _Stack(elementwise(f, kinks), depth, weight_variance, bias_variance).ntk
 
 
 @dataclass(frozen=True)
@@ -110,7 +100,15 @@ class _Stack:
         check_variances(self.weight_variance, self.bias_variance)
         whole("depth", self.depth, least=0)
 
-    def kernels(self, gram: np.ndarray, tangent: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def nngp(self, x: ArrayLike | None = None, *, gram: ArrayLike | None = None) -> np.ndarray:
+        """What :func:`nngp` returns."""
+        return self._kernels(_gram(x, gram), tangent=False)[0]
+
+    def ntk(self, x: ArrayLike | None = None, *, gram: ArrayLike | None = None) -> np.ndarray:
+        """What :func:`ntk` returns."""
+        return self._kernels(_gram(x, gram), tangent=True)[1]
+
+    def _kernels(self, gram: np.ndarray, tangent: bool) -> tuple[np.ndarray, np.ndarray]:
         """That of the outputs, and that of the gradients if it is wanted."""
         kernel = self.weight_variance * gram + self.bias_variance
         trained = kernel

@@ -64,7 +64,7 @@ def _second(fun: Elementwise, q: float) -> float:
     positive(q)
     sample = Sample(fun, q)
     sample.check()
-    return float(sample.weights @ sample.value**2)
+    return sample.second
 
 
 def length_slope(sample: Sample, q: float) -> float:

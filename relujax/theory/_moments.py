@@ -1,5 +1,6 @@
 """Gaussian moments of an activation and of its slope: what a wide layer does to a signal and to its gradient."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,15 +60,14 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
     sample = Sample(elementwise(f, kinks), q)
     sample.check()
     weights, value, slope = sample.weights, sample.value, sample.slope
-    second, slope_second = float(weights @ value**2), float(weights @ slope**2)
     return Moments(
         mean=float(weights @ value),
-        second=second,
+        second=sample.second,
         slope_mean=float(weights @ slope),
-        slope_second=slope_second,
+        slope_second=sample.slope_second,
         slope_fourth=float(weights @ slope**4),
-        gain=second**-0.5,
-        chi1=slope_second / second,
+        gain=sample.second**-0.5,
+        chi1=sample.slope_second / sample.second,
     )
 
 
@@ -87,6 +87,16 @@ class Sample:
         self.z = z.ravel()
         self.weights = weights.ravel() * density(self.z)
         self.value, self.slope = fun(mean + deviation * self.z)
+
+    @functools.cached_property
+    def second(self) -> float:
+        """``E f(u)^2``."""
+        return float(self.weights @ self.value**2)
+
+    @functools.cached_property
+    def slope_second(self) -> float:
+        """``E f'(u)^2``."""
+        return float(self.weights @ self.slope**2)
 
     def check(self) -> None:
         """Raise where moments diverge, or are nothing."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._checks import whole
+from .._checks import hidden_widths, whole
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def region_bounds(widths: Sequence[int], d: int) -> RegionBounds:
     >>> region_bounds([4, 4], d=2)
     RegionBounds(lower=44, upper=121, patterns=256)
     """
-    if not len(widths):
-        raise ValueError("got no widths: expected the number of units of each hidden layer, such as [64, 64]")
-    counts, inputs = [whole("width", n) for n in widths], whole("d", d)
+    counts, inputs = hidden_widths(widths), whole("d", d)
     narrowest = min(inputs, *counts)
     pieces = math.prod((n // narrowest) ** narrowest for n in counts[:-1])
     return RegionBounds(pieces * regions(counts[-1], narrowest), _most(counts, inputs), 2 ** sum(counts))

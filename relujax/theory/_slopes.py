@@ -48,7 +48,7 @@ def slope_law(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | N
         squared=sample.slope**2,
         signal=sample.value**2,
         steepest=_steepest(lambda x: fun(x)[1] ** 2, np.sqrt(q) * sample.z),
-        weight_variance=q / float(sample.weights @ sample.value**2),
+        weight_variance=q / sample.second,
         sides=None if bent is None else (bent.left, bent.right),
     )
 
@@ -59,13 +59,13 @@ def required_sides(f: str | Callable, needed_by: str) -> tuple[float, float]:
     Raises:
         ValueError: for any other function.
     """
-    sides = slope_law(f).sides
-    if sides is None:
+    bent = homogeneous(elementwise(f))
+    if bent is None:
         raise ValueError(
             f"got {f!r}: expected a positively homogeneous function, f(t x) = t f(x) for t > 0, as {needed_by} is "
             "known for these only; take relu, leaky_relu, prelu or the identity"
         )
-    return sides
+    return bent.left, bent.right
 
 
 def _steepest(squared: Callable, points: np.ndarray) -> float:

@@ -89,7 +89,6 @@ def _moments_at(fun: Elementwise, q: float) -> tuple[float, float]:
     if bent is not None:
         return q * bent.second, bent.second
     sample = Sample(fun, q)
-    second = float(sample.weights @ sample.value**2)
-    if second:  # else the signal has vanished, in a dead zone
+    if sample.second:  # else the signal has vanished, in a dead zone
         sample.check()
-    return second, float(sample.weights @ sample.slope**2)
+    return sample.second, sample.slope_second

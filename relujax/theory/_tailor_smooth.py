@@ -67,7 +67,7 @@ class _Layer:
             return
         mean = sample.weights @ sample.value
         variance, self._slope = sample.weights @ (sample.value - mean) ** 2, scale * sample.slope
-        self.squared_slope = sample.weights @ sample.slope**2
+        self.squared_slope = sample.slope_second
         self._excess = scale**2 * self.squared_slope / variance - 1
         self.output_shift = float(sign * np.sqrt(max(0.0, self._excess) * variance) - mean)
         self._values = sample.value + self.output_shift

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exact_products import exact_log_singular_values, layer_jacobians, leaky_stack
 
 import relujax as rx
+from benchmarks.exact_products import exact_log_singular_values, layer_jacobians
 from relujax.spectra import lyapunov_exponents
 
 RNG = np.random.default_rng(0)
@@ -34,8 +34,11 @@ def leaky_layer(h, w):
 
 
 def test_every_value_of_a_leaky_stack_is_right_where_a_plain_product_keeps_few():
-    weights, x = leaky_stack(8, 200, 0.2, seed=1, growth=0.08)
-    want = exact_log_singular_values(layer_jacobians(weights, x, 0.2), digits=400)
+    rng, width, slope = np.random.default_rng(1), 8, 0.2
+    scale = np.sqrt(2 / (1 + slope**2) / width) * np.exp(0.08)  # against what so narrow a stack loses per layer
+    weights = (scale * rng.standard_normal((200, width, width))).astype(np.float32)
+    x = rng.standard_normal(width).astype(np.float32)
+    want = exact_log_singular_values(layer_jacobians(weights, x, slope), digits=400)
     assert want[0] - want[-1] > 300  # nats, where float32 spans 16
     found = jax.jit(rx.stack_spectrum(rx.Scan(leaky_layer, jnp.asarray(weights))))(x)
     np.testing.assert_allclose(found, want, atol=5e-3, rtol=0)
