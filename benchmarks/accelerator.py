@@ -7,8 +7,10 @@ python -m benchmarks.accelerator --cpu     a quick form on the CPU, to see that 
 import argparse
 import dataclasses
 import functools
+import itertools
 import re
 import statistics
+import sys
 from typing import Any
 
 import jax
@@ -65,7 +67,7 @@ def timed(make: Any, arguments: tuple, name: str, tolerance: float, rounds: int)
 def measured(name: str, dtype: Any, size: Sizes, copied: float) -> dict[str, Any]:
     """One row of the table."""
     stack = (size.layers, size.batch, size.width)
-    tolerance = 1e-3 if dtype == jnp.float32 else 0.1  # matmuls in TF32; jax.nn computes in bfloat16
+    tolerance = 1e-2 if dtype == jnp.float32 else 0.1  # sixteen matmuls in TF32; jax.nn computes in bfloat16
     sides = {"jax.nn": peer(name), "relujax": members()[name]}
     kept = {
         form: [bytes_per_element(fun, form, dtype, *stack) for fun in sides.values()] for form in ("scan", "unrolled")
@@ -103,10 +105,13 @@ def main() -> None:
         size = sizes(device)
         copied = {dtype: bandwidth(size, dtype) for dtype in DTYPES}
         names = _QUICK if on_cpu else [name for name in members() if peer(name)]
-        rows = [measured(name, dtype, size, copied[dtype]) for dtype in DTYPES for name in names]
+        rows = []
+        for dtype, name in itertools.product(DTYPES, names):
+            rows.append(measured(name, dtype, size, copied[dtype]))
+            print(*rows[-1].values(), sep="\t", file=sys.stderr)  # as they come: the whole takes minutes
     claims = {
-        f"{row['activation']}, {row['dtype']}, {form}: never more bytes than jax.nn": row[f"bytes, {form}, relujax"]
-        <= row[f"bytes, {form}, jax.nn"]
+        f"{row['activation']}, {row['dtype']}, {form}: bytes at most 1.001x of jax.nn": row[f"bytes, {form}, relujax"]
+        <= 1.001 * row[f"bytes, {form}, jax.nn"]  # kernels' own few bytes differ
         for row in rows
         if row["dtype"] == "float32"  # in half precision an output is too coarse, and the input is kept instead
         for form in ("scan", "unrolled")

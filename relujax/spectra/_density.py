@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._checks import whole
-from .._precision import widen
+from .._precision import in_full_precision, widen
 from ._checks import check_key, check_point
 from ._jacobian import raveled
 
@@ -80,6 +80,7 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
     whole("steps", steps)
     whole("probes", probes)
 
+    @in_full_precision
     def density(x: Any, key: Any = None) -> SpectralDensity:
         check_point(x)
         check_key(key)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import whole
-from .._precision import widen
+from .._precision import in_full_precision, widen
 from ._checks import check_point
 from ._jacobian import jacobian, raveled
 from ._largest import largest_singular_values
@@ -36,8 +36,9 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
     Cost: ``min(m, n)`` passes (forward mode where the inputs are fewer, reverse mode where the outputs are), ``m n``
     numbers beside the activations of ``chunk`` passes, and one SVD; values below ``max(m, n) eps`` of the largest are
     lost in rounding. With ``num``: ``num + 8`` passes of each mode in each of a few rounds, ``6 (num + 8) (m + n)``
-    numbers; values below ``eps`` of the largest are lost. Gradients through the values are finite with ``num``, and
-    without it unless values coincide at more than first order.
+    numbers; values below ``eps`` of the largest are lost. Products run in full precision on accelerators too, where
+    ``fun`` does not say another; so do those of every spectrum here. Gradients through the values are finite with
+    ``num``, and without it unless values coincide at more than first order.
 
     Reference, for ``num``: Knyazev, `2001 <https://doi.org/10.1137/S1064827500366124>`_.
 
@@ -54,6 +55,7 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
             raise ValueError(f"got chunk={chunk} with num={num}: expected one of them, as num builds no Jacobian")
         return largest_singular_values(fun, num)
 
+    @in_full_precision
     def singular_values(x: Any) -> jax.Array:
         check_point(x)
         return singular_values_of(jacobian(*raveled(fun, x), chunk))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import whole
-from .._precision import widen
+from .._precision import in_full_precision, widen
 from ._checks import check_key, check_point
 from ._jacobian import jacobian, raveled
 
@@ -24,6 +24,7 @@ def largest_singular_values(fun: Callable, num: int) -> Callable:
     QR, which gives orthonormal columns whatever the rank.
     """
 
+    @in_full_precision
     def values(x: Any, key: Any = None) -> jax.Array:
         check_point(x)
         check_key(key)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from .._precision import in_full_precision
 from ..probes import capture
 from ..probes._run import Verb, instrument
 from ._exact import singular_values_of
@@ -62,6 +63,7 @@ def layer_spectra(
     """
     part = select or (lambda y: y)
 
+    @in_full_precision
     def spectra(*args: Any) -> dict[str, jax.Array]:
         def outputs(x: jax.Array) -> dict[str, jax.Array]:
             captured = capture(fun, batch=batch)(*_replaced(args, argnum, x))
@@ -71,6 +73,7 @@ def layer_spectra(
         _, push = jax.linearize(outputs, x)
         return {name: singular_values_of(j.T) for name, j in _images(push, x).items()}
 
+    @in_full_precision
     def both(*args: Any) -> dict[str, SiteSpectrum]:
         traced = instrument(fun, args, batch)
 

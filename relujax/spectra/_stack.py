@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from .._checks import whole
+from .._precision import in_full_precision
 from ._checks import check_point
 from ._graded import log_singular_values
 from ._push import Pushed, eliminated, finished, pushed, started, started_narrow
@@ -104,6 +105,7 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
     elif not layers:
         raise ValueError("got no layers: expected at least one callable; the empty product is the identity")
 
+    @in_full_precision
     def log_values(x: Any) -> jax.Array:
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)

@@ -45,7 +45,8 @@ def test_it_keeps_its_two_arguments(row):
 @pytest.mark.parametrize("name", ["geglu", "swiglu", "clamped_swiglu"])
 def test_a_gate_at_minus_infinity_is_shut(name):
     y, of_gate, of_up = gradients(GATED[name].fun, np.float32([-np.inf]), np.float32([2.0]))
-    assert (y.item(), of_gate.item(), of_up.item()) == (0.0, 0.0, 0.0)
+    tiny = np.finfo(np.float32).tiny  # GPUs keep the subnormal numbers that are 0 on CPUs
+    assert max(abs(y.item()), abs(of_gate.item()), abs(of_up.item())) <= tiny
 
 
 @ROWS

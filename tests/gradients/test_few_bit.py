@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, ndtr
-from test_memory import bytes_per_element
+from test_memory import ON_CPU, bytes_per_element
 
 import relujax as rx
 
@@ -326,6 +326,7 @@ def test_what_is_refused(verb, arguments, message):
         verb(**{"fun": jax.nn.gelu} | arguments)
 
 
+@ON_CPU
 @pytest.mark.parametrize(
     ("bits", "form", "limit"),
     [

@@ -9,7 +9,10 @@ import pytest
 import relujax as rx
 from benchmarks.memory import FORMS, bytes_per_element, limits
 
-pytestmark = pytest.mark.own_precision
+ON_CPU = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="limits of the CPU's compiler; python -m benchmarks.accelerator has others"
+)
+pytestmark = [pytest.mark.own_precision, ON_CPU]
 
 SAMPLE = ("relu", "leaky_relu", "sparse_sigmoid", "elu", "tanh", "relu_squared", "gelu", "silu", "hard_silu")
 

@@ -136,7 +136,9 @@ def test_infinities_have_the_limit_of_the_slope(row, dtype):
     got, want = special(ours(dtype)[row.name], -np.inf, np.inf), formulas()["far"][row.name]
     # What has shrunk or grown so far by 1e30 goes on to 0 or to infinity.
     want = np.where(np.abs(want) < 1e-20, 0, np.where(np.abs(want) > 1e20, np.inf, want))
-    np.testing.assert_allclose(got.astype(np.float64), want, rtol=float(jnp.finfo(dtype).eps))
+    info = jnp.finfo(dtype)
+    # GPUs keep the subnormal numbers that are 0 here.
+    np.testing.assert_allclose(got.astype(np.float64), want, rtol=float(info.eps), atol=float(info.tiny))
 
 
 @ROWS
