@@ -1,5 +1,6 @@
 """One row per site and layer: shares, means and norms from the sums and counts."""
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -125,6 +126,16 @@ class SiteSummary:
     def site(self) -> str:
         """The name of its site in the statistics."""
         return self.name.removesuffix(layer_suffix(self.step))
+
+    @property
+    def dead_fraction(self) -> float:
+        """Share of dead units."""
+        return self.dead / self.units
+
+    @property
+    def root_mean_square(self) -> float:
+        """Of the outputs: the size of the signal going forward, mean and spread together."""
+        return math.hypot(self.mean, self.std)
 
     def weights_in(self, leaves: Mapping[str, Any]) -> dict[str, Any]:
         """The arrays of its :attr:`weights` by path; of weights that are stacked by layer, this layer's.

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..health import Alarm, Skipped, Summary, not_checked
 
-SCHEMA = 1
+#: Of the JSON that reports are saved as; a reader refuses another one.
+SCHEMA = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,7 +54,7 @@ class Diagnosis:
         }
 
     def to_json(self) -> str:
-        """The dict of :meth:`to_dict` as JSON; NaN and infinities become strings."""
+        """The dict of :meth:`to_dict` as JSON, for :func:`relujax.report.from_json`; NaN and infinities become strings."""
         return as_json(self.to_dict())
 
     def figure(self) -> Any:
@@ -71,9 +72,7 @@ class Diagnosis:
         return page([as_run(self)])
 
     def _repr_html_(self) -> str:
-        # A frame of its own: neither its style nor its scripts meet those of the notebook, or of another report.
-        page = html.escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 900px; border: 0"></iframe>'
+        return frame(self.to_html())
 
     def __repr__(self) -> str:
         counts = f"{len(self.summary)} sites, {self.examples} examples, {len(self.alarms)} alarms"
@@ -83,6 +82,14 @@ class Diagnosis:
         lines = [f"{self.title}: {self.examples} examples", str(self.summary), ""]
         lines += [f"[{alarm.severity}] {alarm.message}" for alarm in self.alarms]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes), *not_checked(self.skipped)])
+
+
+def frame(page: str) -> str:
+    """A page as a notebook shows it.
+
+    In a frame of its own, neither its style nor its scripts meet those of the notebook, or of another report.
+    """
+    return f'<iframe srcdoc="{html.escape(page, quote=True)}" style="width: 100%; height: 900px; border: 0"></iframe>'
 
 
 def as_json(value: dict[str, Any]) -> str:

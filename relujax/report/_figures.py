@@ -1,75 +1,84 @@
-"""The static picture: four panels over depth, for papers and READMEs."""
+"""The static picture: six panels over depth, for papers and READMEs."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ..health import SiteSummary
-from ._run import Run
+from ._quantities import QUANTITIES, drawable
+from ._run import Run, checked
 from ._style import looks
 
-#: Title, unit, value of a row, and the name of what theory says of it.
-_PANELS: tuple[tuple[str, str, Callable[[SiteSummary], float | None], str], ...] = (
-    ("Backpropagated signal", "norm", lambda r: r.signal_norm, "signal_norm"),
-    (
-        "Largest singular value, input to layer",
-        "singular value",
-        lambda r: (r.singular_values or (None,))[0],
-        "largest_singular_value",
-    ),
-    ("Active units", "share of outputs", lambda r: r.active_fraction, ""),
-    ("Dead units", "share of units", lambda r: r.dead / r.units, ""),
-)
+_THEORY = "theory, infinite width"
 
 
 def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
-    """Signal, largest singular value, active and dead units over depth, one line per run; dots are theory's.
+    """Signals forward and backward, singular values, active and dead units over depth, a line per run; dots: theory's.
 
     Args:
         runs: at least one.
-        stage: which stage to draw; the first by default.
+        stage: which stage to draw; the first of each run by default.
 
     Returns:
-        Matplotlib's ``(figure, axes)``, the axes an array of two by two.
+        Matplotlib's ``(figure, axes)``, the axes an array of two rows and three columns.
+
+    Raises:
+        ValueError: for no run, or a stage that a run lacks.
     """
     from matplotlib.figure import Figure
+
+    runs = checked(runs)
+    for run in runs:
+        if stage is not None and stage not in run.stages:
+            raise ValueError(
+                f"got stage {stage!r}: expected one of {', '.join(map(repr, run.stages))} for {run.name!r}"
+            )
+    figure = Figure(figsize=(12.5, 6.2), layout="constrained")
+    axes = figure.subplots(2, 3, sharex=True)
+    for ax, quantity in zip(axes.flat, QUANTITIES, strict=True):
+        _panel(ax, quantity, runs, stage)
+    for ax in axes[-1]:
+        ax.set_xlabel("layer")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if any(run.predicted for run in runs):
+        handles += axes[0, 0].plot([], [], ":", color="black", linewidth=1.3)
+        labels.append(_THEORY)
+    if len(labels) > 1:
+        figure.legend(handles, labels, frameon=False, loc="outside upper left", ncols=min(len(labels), 6))
+    return figure, axes
+
+
+def _panel(ax: Any, quantity: Any, runs: Sequence[Run], stage: str | None) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(10, 6.2), layout="constrained")
-    axes = figure.subplots(2, 2)
-    styles = looks([run.name for run in runs])
-    for ax, (title, label, value, predicted) in zip(axes.flat, _PANELS, strict=True):
-        for run in runs:
-            first = next(iter(run.stages))
-            summary = run.stages[stage or first].summary
-            points = [(i, value(row)) for i, row in enumerate(summary, 1)]
-            points = [(i, v) for i, v in points if v is not None and math.isfinite(v)]
-            look = styles[run.name]
-            ax.plot(
-                *zip(*points, strict=True) if points else ([], []),
-                label=run.name,
-                color=look.colour,
-                marker=look.marker_static,
-                markersize=4,
-                linewidth=look.width,
-            )
-            if (stage or first) == first and (expected := run.predicted.get(predicted)):
-                ax.plot(range(1, len(expected) + 1), expected, ":", color="black", linewidth=1.3, zorder=5)
-        ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
-        ax.set_xlabel("layer")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_ylabel(label)
-        ax.grid(alpha=0.3)
-        ax.spines[["top", "right"]].set_visible(False)
-    for ax in axes[0]:
-        if any(y > 0 for line in ax.lines for y in line.get_ydata()):
-            ax.set_yscale("log")
-    for ax in axes[1]:
+    styles, positive = looks(runs), False
+    for run in runs:
+        first = next(iter(run.stages))
+        summary = run.stages[stage or first].summary
+        points = [(i, quantity.value(row)) for i, row in enumerate(summary, 1)]
+        # NaN, not left out: the line breaks there.
+        ys = [float("nan") if not drawable(v, quantity.share) else v for _, v in points]
+        positive |= any(y > 0 for y in ys)
+        look = styles[run.name]
+        ax.plot(
+            [i for i, _ in points],
+            ys,
+            label=run.name,
+            color=look.colour,
+            marker=look.marker_static,
+            markevery=max(1, len(points) // 24),
+            markersize=4,
+            linewidth=look.width,
+        )
+        if (stage or first) == first and (expected := run.predicted.get(quantity.key)):
+            ax.plot(range(1, len(expected) + 1), expected, ":", color="black", linewidth=1.3, zorder=5)
+    ax.set_title(quantity.title, loc="left", fontsize=11, fontweight="bold")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylabel(quantity.unit)
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    if quantity.share:
         ax.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    axes[1, 0].set_ylim(0, 1.05)
-    axes[1, 1].set_ylim(bottom=-0.01)
-    if any(run.predicted for run in runs):
-        axes[0, 0].plot([], [], ":", color="black", linewidth=1.3, label="theory, infinite width")
-    if len(axes[0, 0].get_legend_handles_labels()[1]) > 1:
-        axes[0, 0].legend(frameon=False)
-    return figure, axes
+        ax.set_ylim(-0.01, 1.05 if quantity.key == "active_fraction" else None)
+    elif positive:
+        ax.set_yscale("log")
+    else:
+        ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color="gray")

@@ -1,219 +1,216 @@
 """The report as one self-contained page: no request leaves it, and every name in it is escaped."""
 
-import base64
-import hashlib
 import html
 import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import jax
 from plotly.offline import get_plotlyjs
 
 from .. import __version__
-from ..health import Alarm, SiteSummary
-from ._charts import Chart, charts
-from ._diagnosis import Diagnosis
-from ._run import Run, notes_of
-from ._style import looks
+from ._charts import charts
+from ._document import asset, document
+from ._drawing import Chart
+from ._findings import Finding, Place, findings, verdict
+from ._picture import picture
+from ._run import Run, checked, notes_of, partial_notes
+from ._style import Look, looks
+from ._tables import compared, layer_data, layer_tables
 
 _TITLE = "How gradients travelled"
+#: Of a finding, so many places are shown at once.
+_PLACES = 2
 
 
 def page(runs: Sequence[Run]) -> str:
-    """One HTML page for the runs: verdicts, figures, tables and what was not measured.
+    """One HTML page for the runs: verdict, findings, the picture of the stack, tables, layers, what was not measured.
 
     Args:
-        runs: at least one; figures show them side by side.
+        runs: at least one; figures and tables show them side by side, the others against the first.
 
     Returns:
-        The page. Its scripts are inline and allowed by their hashes alone; nothing is loaded from anywhere.
+        The page, of about 2 MB. Its scripts are inline and allowed by their hashes alone; nothing is loaded.
+
+    Raises:
+        ValueError: for no run, or one without a stage.
     """
-    drawn = charts(runs)
-    library, draw = get_plotlyjs(), _asset("report.js")
-    data = json.dumps({chart.key: json.loads(chart.figure.to_json()) for chart in drawn})
-    policy = (
-        f"default-src 'none'; script-src {_hash(library)} {_hash(draw)}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
+    runs = checked(runs)
+    whole, further = picture(runs), charts(runs)
     body = "\n".join(
         [
             _header(runs),
-            f'<section class="cards">{"".join(_card(run, colour) for run, colour in _coloured(runs))}</section>',
-            *(_figure(chart) for chart in drawn),
-            _tables(runs),
+            _findings(findings(runs)),
+            _legend(runs),
+            _section(whole),
+            compared(runs),
+            layer_tables(runs),
+            _layer(),
+            *map(_section, further),
             _notes(runs),
         ]
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_TITLE}</title>
-<link rel="icon" href="data:,">
-<style>{_asset("report.css")}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script type="application/json" id="figures">{data.replace("<", chr(92) + "u003c")}</script>
-<script>{library}</script>
-<script>{draw}</script>
-</body>
-</html>
-"""
+    data = {
+        "figures": {_plot_key(c, i): _figure(c, i) for c in (whole, *further) for i in range(len(c.panels))},
+        "layers": layer_data(runs),
+    }
+    return document(_title(runs), body, scripts=(get_plotlyjs(), asset("report.js")), data=data)
 
 
-def _asset(name: str) -> str:
-    return resources.files("relujax.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _coloured(runs: Sequence[Run]) -> list[tuple[Run, str]]:
-    styles = looks([run.name for run in runs])
-    return [(run, styles[run.name].colour) for run in runs]
+def _title(runs: Sequence[Run]) -> str:
+    names = ", ".join(run.name for run in runs)
+    return f"{_TITLE}: {names}"
 
 
 def _header(runs: Sequence[Run]) -> str:
-    facts = _shared_facts(runs)
     seen = next(iter(runs[0].stages.values())).examples
-    line = [f"{seen:,} examples", *(f"{html.escape(k)} {html.escape(str(v))}" for k, v in facts.items())]
+    names = [html.escape(runs[0].name)] if len(runs) == 1 else [f"{len(runs)} runs"]
+    facts = (f"{html.escape(k)} {html.escape(str(v))}" for k, v in _shared_facts(runs).items())
+    line = [*names, f"{seen:,} examples", *facts, *_results(runs)]
+    worst = next((one.severity for one in findings(runs)), "info")
+    partial = "".join(f"<li>{html.escape(note)}</li>" for note in partial_notes(runs))
+    banner = f'<div class="partial" role="note"><b>This report is partial.</b><ul>{partial}</ul></div>'
     return (
-        f'<header><h1>{_TITLE}</h1><p class="verdict">{html.escape(verdict(runs))}</p>'
-        f"<p>{' &middot; '.join(line)}</p></header>"
+        f'<header><h1>{_TITLE}</h1>{banner if partial else ""}<p class="verdict {worst}">{html.escape(verdict(runs))}'
+        f"</p><p>{' &middot; '.join(line)}</p></header>"
     )
 
 
-def verdict(runs: Sequence[Run]) -> str:
-    """One sentence: which runs have a critical finding, and which."""
-    found = {
-        run.name: list(dict.fromkeys(a.rule for d in run.stages.values() for a in d.alarms if a.severity == "critical"))
-        for run in runs
-    }
-    bad = [f"{name} ({', '.join(rules)})" for name, rules in found.items() if rules]
-    if not bad:
-        measured = all(row.signal_norm is not None for run in runs for d in run.stages.values() for row in d.summary)
-        return f"No critical finding{': the gradient arrives in every layer' if measured else ''}."
-    if len(runs) == 1:
-        return f"Critical: {', '.join(found[runs[0].name])}."
-    return f"{len(bad)} of {len(runs)} runs {'has' if len(bad) == 1 else 'have'} a critical finding: {'; '.join(bad)}."
-
-
 def _shared_facts(runs: Sequence[Run]) -> dict[str, Any]:
-    """What all runs have in common and is set: the rest stands on each card."""
+    """What all runs have in common and is set: the rest stands in the table of runs."""
     first = runs[0].facts
     return {
         key.replace("_", " "): value
         for key, value in first.items()
         if value is not None and value is not False and (value or key == "seed")
-        if all(run.facts.get(key) == value for run in runs)
+        if all(run.facts.get(key) == value for run in runs) and value != runs[0].name
     }
 
 
-def _card(run: Run, colour: str) -> str:
-    stages = "".join(_stage(name, diagnosis) for name, diagnosis in run.stages.items())
-    init = run.facts.get("init")
-    made = f'<span class="made">{html.escape(str(init))}</span>' if init else ""
-    name = html.escape(run.name)
-    return f'<article class="card" style="--accent:{colour}"><h2>{name}</h2>{made}{_result(run)}{stages}</article>'
-
-
-def _result(run: Run) -> str:
+def _results(runs: Sequence[Run]) -> list[str]:
+    """What one run achieved; several have a table."""
+    [run, *others] = runs
+    if others:
+        return []
     last = list(run.stages.values())[-1]
-    if run.history is not None:
-        return f'<p class="result"><b>{run.history.accuracy[-1]:.1%}</b> of held-out images right</p>'
-    if last.accuracy is not None:
-        return f'<p class="result"><b>{last.accuracy:.1%}</b> of examples right, loss {last.loss:.3g}</p>'
-    return "" if last.loss is None else f'<p class="result">loss <b>{last.loss:.3g}</b></p>'
-
-
-def _stage(name: str, diagnosis: Diagnosis) -> str:
-    items = "".join(_alarm(alarm) for alarm in diagnosis.alarms)
-    return f"<h3>{html.escape(name)}</h3><ul>{items or '<li>nothing to report</li>'}</ul>"
-
-
-def _alarm(alarm: Alarm) -> str:
-    where = f'<span class="where">{html.escape(alarm.source)}</span>' if alarm.source else ""
-    help_ = (
-        "" if alarm.severity == "info" else f'<span class="remedy">Usually helps: {html.escape(alarm.remedy)}.</span>'
+    words = (
+        [] if run.accuracy is None else [f"{run.accuracy:.1%} of {'held-out ' if run.history else ''}examples right"]
     )
-    title = html.escape(f"{alarm.rule}: {alarm.reference}")
+    return [*words, *([] if last.loss is None else [f"loss {last.loss:.3g}"])]
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    serious = "".join(_finding(one) for one in found if one.severity != "info")
+    remarks = [one for one in found if one.severity == "info"]
+    listed = ", ".join(html.escape(one.rule) for one in remarks)
+    more = (
+        f"<details><summary>{len(remarks)} {'remark' if len(remarks) == 1 else 'remarks'}: {listed}</summary>"
+        f'<div class="findings">{"".join(map(_finding, remarks))}</div></details>'
+    )
+    first = f'<div class="findings">{serious}</div>' if serious else "<p>Nothing critical, and no warning.</p>"
+    return f'<section id="findings"><h2>Findings</h2>{first}{more if remarks else ""}</section>'
+
+
+def _finding(found: Finding) -> str:
+    places = [_place(place) for place in found.places]
+    rest = "".join(places[_PLACES:])
+    more = f"<details><summary>and {len(places) - _PLACES} more</summary><ul>{rest}</ul></details>" if rest else ""
+    remedy = f"<p><b>Usually helps</b> {html.escape(found.remedy)}.</p>" if found.severity != "info" else ""
     return (
-        f'<li class="{alarm.severity}" title="{title}"><span class="badge">{alarm.severity}</span> '
-        f"{html.escape(alarm.message)}{help_}{where}</li>"
+        f'<article class="finding {found.severity}"><h3><span class="badge">{found.severity}</span> '
+        f"{html.escape(found.rule)}</h3><ul>{''.join(places[:_PLACES])}</ul>{more}{remedy}"
+        f'<p class="soft"><b>Threshold</b> {html.escape(found.reference)}</p></article>'
     )
 
 
-def _figure(chart: Chart) -> str:
-    height = chart.figure.layout.height
+def _place(place: Place) -> str:
+    alarm = place.alarm
+    where = f' <code class="where">{html.escape(alarm.source)}</code>' if alarm.source else ""
+    runs = f'<span class="runs">{html.escape(", ".join(place.runs))}</span> ' if place.runs else ""
+    prefix = f"{alarm.site}: "
+    named = alarm.site is not None and alarm.message.startswith(prefix)
+    first = f"<b>{html.escape(prefix)}</b>" if named else ""
+    said = alarm.message.removeprefix(prefix) if named else alarm.message
+    return f"<li>{runs}{first}{html.escape(said)}{where}</li>"
+
+
+def _legend(runs: Sequence[Run]) -> str:
+    """Buttons that show and hide runs in all figures."""
+    styles = looks(runs)
+    buttons = "".join(
+        f'<button type="button" aria-pressed="true" data-toggle="{index}">{_swatch(styles[run.name])}'
+        f"{html.escape(run.name)}</button>"
+        for index, run in enumerate(runs)
+    )
+    if any(run.predicted for run in runs):
+        buttons += f'<button type="button" aria-pressed="true" data-toggle="theory">{_DOTS}theory</button>'
+    return f'<div class="legend" role="group" aria-label="Runs that are shown">{buttons}</div>'
+
+
+_DOTS = (
+    '<svg width="30" height="12" aria-hidden="true"><line x1="0" y1="6" x2="30" y2="6" stroke="#808080" '
+    'stroke-width="2" stroke-dasharray="2 3"/></svg>'
+)
+#: The markers of the charting library, as paths around (15, 6).
+_SHAPES = {
+    "circle": "M15 2a4 4 0 1 1 0 8a4 4 0 1 1 0-8z",
+    "square": "M11 2h8v8h-8z",
+    "diamond": "M15 1l5 5l-5 5l-5-5z",
+    "triangle-up": "M15 1l5 9h-10z",
+    "x": "M12 1l3 3l3-3l2 2l-3 3l3 3l-2 2l-3-3l-3 3l-2-2l3-3l-3-3z",
+    "cross": "M13.500 1h3v3.500h3.500v3h-3.500v3.500h-3v-3.500h-3.500v-3h3.500z",
+}
+
+
+def _swatch(look: Look) -> str:
+    return (
+        f'<svg width="30" height="12" aria-hidden="true"><path d="M0 6h30" stroke="{look.colour}" stroke-width="2"/>'
+        f'<path d="{_SHAPES[look.marker]}" fill="{look.colour}"/></svg>'
+    )
+
+
+def _plot_key(chart: Chart, number: int) -> str:
+    return f"{chart.key}-{number}"
+
+
+def _figure(chart: Chart, number: int) -> dict[str, Any]:
+    """A panel for the script: as the charting library takes it, and with which others its axes are drawn."""
+    group = chart.key if chart.together else _plot_key(chart, number)
+    return {**json.loads(chart.panels[number].figure.to_json()), "group": group}
+
+
+def _section(chart: Chart) -> str:
+    panels = "".join(_panel(chart, number) for number in range(len(chart.panels)))
+    kind = "wide" if chart.key == "picture" else "small"
     return (
         f'<section id="{chart.key}"><h2>{html.escape(chart.title)}</h2><p>{html.escape(chart.text)}</p>'
-        f'<div class="scroll"><div class="plot" data-figure="{chart.key}" style="min-height:{height}px" role="img" '
-        f'aria-label="{html.escape(chart.title)}"></div></div></section>'
+        f'<div class="panels {kind}">{panels}</div></section>'
     )
 
 
-_COLUMNS = (
-    "layer",
-    "kind",
-    "shape",
-    "active",
-    "dead",
-    "mean",
-    "signal",
-    "weight gradient",
-    "largest sv",
-    "rank",
-    "source",
-)
-
-
-def _tables(runs: Sequence[Run]) -> str:
-    tables = [
-        f"<details><summary>{html.escape(run.name)}, {html.escape(stage)}</summary>{_table(diagnosis)}</details>"
-        for run in runs
-        for stage, diagnosis in run.stages.items()
-    ]
-    return f'<section id="numbers"><h2>The numbers</h2>{"".join(tables)}</section>'
-
-
-def _table(diagnosis: Diagnosis) -> str:
-    head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(c)}</td>' for c in _cells(row))}</tr>" for row in diagnosis.summary
-    )
-    bound = diagnosis.summary[0].dead_bound
-    note = (
-        f"A unit counted as dead passes a gradient on at most {bound:.2%} of examples like these, with 95 % confidence "
-        f"(3 / {diagnosis.examples:,})."
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div><p>{note}</p>'
-
-
-def _cells(row: SiteSummary) -> tuple[str, ...]:
-    def number(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3g}"
-
+def _panel(chart: Chart, number: int) -> str:
+    panel = chart.panels[number]
+    height = panel.figure.layout.height
+    title = f"<figcaption>{html.escape(panel.title)}</figcaption>" if panel.title else ""
+    label = html.escape(f"{chart.title}: {panel.title}" if panel.title else chart.title)
+    run = "" if panel.run is None else f' data-run="{panel.run}"'
     return (
-        row.name,
-        row.kind,
-        " × ".join(map(str, row.shape[1:])) or "1",
-        f"{row.active_fraction:.1%}",
-        f"{row.dead} of {row.units}",
-        number(row.mean),
-        number(row.signal_norm),
-        number(row.weight_gradient_norm),
-        number(row.singular_values[0] if row.singular_values else None),
-        number(row.rank),
-        row.source or "–",
+        f'<figure{run}>{title}<div class="plot" data-figure="{_plot_key(chart, number)}" style="height:{height}px" '
+        f'role="img" aria-label="{label}"></div></figure>'
+    )
+
+
+def _layer() -> str:
+    """One layer in detail, of all runs and stages: filled by the script."""
+    return (
+        '<section id="layer"><h2>One layer in detail</h2>'
+        '<p class="filter"><label>Layer <select id="pick"></select></label></p>'
+        '<div class="panels small"><figure><figcaption>Share of the layer that is active, per example</figcaption>'
+        '<div class="plot" id="layer-active" style="height:250px" role="img" aria-label="Active share per example">'
+        '</div></figure><figure id="with-outputs"><figcaption>Outputs</figcaption><div class="plot" '
+        'id="layer-outputs" style="height:250px" role="img" aria-label="Histogram of the outputs"></div></figure></div>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="The layer in numbers"><table id="layer-numbers">'
+        "<thead></thead><tbody></tbody></table></div></section>"
     )
 
 

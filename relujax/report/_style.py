@@ -1,8 +1,9 @@
 """One look for every picture: colours that colour-blind readers can tell apart, and a dash and a marker for each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
+
+from ._run import Run
 
 # Okabe and Ito's colours without the two that vanish on white and on black.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -38,10 +39,12 @@ class Look:
         return f"rgba({r},{g},{b},{opacity})"
 
 
-def looks(names: Sequence[str]) -> dict[str, Look]:
-    """A look for each run."""
-    pairs: Iterator = zip(cycle(_COLOURS), cycle(_MARKERS), strict=False)
+def looks(runs: Sequence[Run]) -> dict[str, Look]:
+    """A look for each run, by its name; no two of the first 36 have the same."""
+    n = len(_COLOURS)
     return {
-        name: Look(colour, *marker, width=2 + 0.4 * (len(names) - 1 - i))
-        for i, (name, (colour, marker)) in enumerate(zip(names, pairs, strict=False))
+        run.name: Look(
+            _COLOURS[i % n], *_MARKERS[(i + i // n) % len(_MARKERS)], width=2 + 0.4 * min(4, len(runs) - 1 - i)
+        )
+        for i, run in enumerate(runs)
     }

@@ -1,34 +1,209 @@
 "use strict";
-(() => {
-  const figures = JSON.parse(document.getElementById("figures").textContent);
-  const dark = window.matchMedia("(prefers-color-scheme: dark)");
-  const plots = [...document.querySelectorAll(".plot")];
+(async () => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const figures = read("figures");
+  const layers = read("layers");
+  const root = document.documentElement;
+  const plots = all(".plot[data-figure]");
+  const hidden = new Set(); // numbers of runs as strings, and "theory"
+  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
 
-  // Colours of axes and text follow the page, so one figure serves light and dark.
+  // Colours of axes and text follow the page, so one figure serves light, dark and paper.
   function themed(layout) {
-    const style = getComputedStyle(document.documentElement);
-    const ink = style.getPropertyValue("--ink").trim();
-    const rule = style.getPropertyValue("--rule").trim();
-    const panel = style.getPropertyValue("--panel").trim();
-    const soft = style.getPropertyValue("--soft").trim();
-    const themed = { ...layout, modebar: { ...layout.modebar, color: rule, activecolor: soft }, font: { ...layout.font, color: ink }, hoverlabel: { bgcolor: panel, bordercolor: rule, font: { color: ink } } };
-    for (const key of Object.keys(layout)) {
-      if (/^[xy]axis\d*$/.test(key)) {
-        themed[key] = { ...layout[key], gridcolor: rule, linecolor: rule, zerolinecolor: rule, tickcolor: rule, automargin: true };
-      }
+    const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+    const [ink, rule, panel, soft] = ["--ink", "--rule", "--panel", "--soft"].map(colour);
+    const themed = {
+      ...layout,
+      font: { ...layout.font, color: ink },
+      modebar: { ...layout.modebar, color: rule, activecolor: soft },
+      hoverlabel: { bgcolor: panel, bordercolor: rule, font: { color: ink }, align: "left" },
+    };
+    for (const key of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
+      themed[key] = { ...layout[key], gridcolor: rule, linecolor: rule, zerolinecolor: rule, tickcolor: rule };
     }
     return themed;
   }
 
-  async function draw() {
-    for (const plot of plots) {
-      const { data, layout } = figures[plot.dataset.figure];
-      const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-      await Plotly.react(plot, data, themed(layout), options);
-    }
-    document.documentElement.dataset.drawn = String(plots.length);
+  // Bands of singular values hide each other: they are drawn for at most two runs.
+  function visible(trace) {
+    const { run, role } = trace.meta;
+    const shown = new Set(layers.lines.map((line) => String(line.run)).filter((run) => !hidden.has(run)));
+    return !hidden.has(String(run)) && !(role === "theory" && hidden.has("theory")) && !(role === "fan" && shown.size > 2);
   }
 
-  draw();
-  dark.addEventListener("change", draw);
+  // Logarithmic axes of one group have one range, that of what is shown.
+  function logarithmic(group) {
+    const values = {};
+    for (const { data, layout } of Object.values(figures).filter((figure) => figure.group === group)) {
+      for (const trace of data.filter(visible)) {
+        const axis = (trace.yaxis ?? "y").replace("y", "yaxis");
+        if (layout[axis]?.type !== "log") continue;
+        values[axis] = (values[axis] ?? []).concat(trace.y.filter((y) => y !== null));
+      }
+    }
+    const ranges = {};
+    for (const [axis, ys] of Object.entries(values)) {
+      if (ys.length === 0) continue;
+      const [low, high] = [Math.log10(ys.reduce((a, b) => Math.min(a, b))), Math.log10(ys.reduce((a, b) => Math.max(a, b)))];
+      const pad = Math.max(0.06 * (high - low), (0.8 - (high - low)) / 2, 0.05);
+      const step = high - low < 1.5 ? "D2" : Math.max(1, Math.round((high - low) / 4));
+      ranges[axis] = { range: [low - pad, high + pad], dtick: step, exponentformat: "power" };
+    }
+    return ranges;
+  }
+
+  async function drawOne(plot) {
+    const { data, layout, group } = figures[plot.dataset.figure];
+    const shown = { ...layout };
+    for (const [axis, range] of Object.entries(logarithmic(group))) {
+      if (shown[axis]) shown[axis] = { ...shown[axis], ...range };
+    }
+    await Plotly.react(plot, data.map((trace) => ({ ...trace, visible: visible(trace) })), themed(shown), options);
+  }
+
+  // A breath between two figures: the page answers while they are drawn.
+  const breath = () => new Promise((resolve) => setTimeout(resolve));
+
+  async function draw() {
+    for (const plot of plots.filter((plot) => plot.closest("[hidden]") === null)) {
+      await drawOne(plot);
+      await breath();
+    }
+    await showLayer();
+  }
+
+  // One layer: histograms of all runs and stages, and their numbers.
+  const pick = document.getElementById("pick");
+  const most = Math.max(...layers.lines.map((line) => line.rows.length));
+  for (let i = 0; i < most; i++) {
+    const names = new Set(layers.lines.flatMap((line) => line.rows[i]?.cells[0] ?? []));
+    pick.add(new Option(`${i + 1}: ${[...names].slice(0, 3).join(", ")}${names.size > 3 ? ", …" : ""}`, String(i)));
+  }
+  pick.addEventListener("change", showLayer);
+  const cell = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+
+  function histogram(line, x, y, says) {
+    return {
+      x, y, type: "scatter", mode: "lines+markers", name: line.label, hovertemplate: `${line.label}: ${says}<extra></extra>`,
+      line: { color: line.colour, width: 2, dash: line.later ? "solid" : "dot", shape: "hvh" },
+      marker: { symbol: line.marker, size: 5, maxdisplayed: 12 },
+    };
+  }
+
+  async function showLayer() {
+    const number = Number(pick.value);
+    const lines = layers.lines.filter((line) => !hidden.has(String(line.run)) && line.rows[number] !== undefined);
+    const share = (counts) => counts.map((n) => n / Math.max(1, counts.reduce((a, b) => a + b, 0)));
+    const centres = Array.from({ length: layers.bins }, (_, i) => (i + 0.5) / layers.bins);
+    const active = lines.map((line) =>
+      histogram(line, centres, share(line.rows[number].active), "%{y:.1%} of the examples have about %{x:.0%} active"));
+    const outputs = lines.filter((line) => line.rows[number].outputs !== null).map((line) => {
+      const { outputs, edges } = line.rows[number];
+      const middles = edges.slice(1).map((edge, i) => (edge + edges[i]) / 2);
+      const shares = share(outputs);
+      const beyond = (shares[0] + shares[shares.length - 1]) * 100;
+      return histogram(line, middles, shares.slice(1, -1), `%{y:.1%} of the outputs are about %{x:.3g}<br>${beyond.toFixed(1)} % lie beyond the edges`);
+    });
+    const base = figures[plots[0].dataset.figure].layout;
+    const layout = (x, y) => ({
+      ...base, height: 250, margin: { l: 56, r: 12, t: 12, b: 44 }, annotations: [],
+      xaxis: x, yaxis: { tickformat: ".0%", rangemode: "tozero", nticks: 4, title: { text: y } },
+    });
+    const bare = (layout) => Object.fromEntries(Object.entries(layout).filter(([key]) => !/^[xy]axis\d+$/.test(key)));
+    const panels = [
+      ["layer-active", active, { range: [0, 1], tickformat: ".0%", title: { text: "active share of the layer" } }, "examples"],
+      ["layer-outputs", outputs, { title: { text: "output" }, nticks: 8 }, "outputs"],
+    ];
+    document.getElementById("with-outputs").hidden = outputs.length === 0;
+    for (const [id, data, x, y] of panels) {
+      if (data.length > 0) await Plotly.react(id, data, themed(bare(layout(x, y))), options);
+    }
+    const table = document.getElementById("layer-numbers");
+    const heads = document.createElement("tr");
+    heads.append(...layers.heads.map((head) => Object.assign(cell("th", head), { scope: "col" })));
+    table.tHead.replaceChildren(heads);
+    table.tBodies[0].replaceChildren(...lines.map((line) => {
+      const row = document.createElement("tr");
+      row.append(...[...line.cells, ...line.rows[number].cells].map((text) => cell("td", text)));
+      return row;
+    }));
+  }
+
+  function pickLayer(number) {
+    pick.value = String(Math.min(number, most - 1));
+    showLayer();
+    document.getElementById("layer").scrollIntoView({ behavior: "smooth" });
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.pick");
+    if (button !== null) {
+      pickLayer(Number(button.dataset.layer));
+      pick.focus({ preventScroll: true });
+    }
+  });
+
+  // The buttons of the legend.
+  for (const button of all("[data-toggle]")) {
+    button.addEventListener("click", () => {
+      const key = button.dataset.toggle;
+      if (!hidden.delete(key)) hidden.add(key);
+      button.setAttribute("aria-pressed", String(!hidden.has(key)));
+      for (const part of all(`[data-run="${key}"]`)) part.hidden = hidden.has(key);
+      draw();
+    });
+  }
+
+  // Tables sort by their heads: numbers before words, what is missing last, in both directions.
+  function sort(head) {
+    const table = head.closest("table");
+    const column = head.cellIndex;
+    const descending = head.getAttribute("aria-sort") === "ascending";
+    for (const other of all("th[aria-sort]", table)) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    const compare = (a, b) => {
+      const [x, y] = [key(a), key(b)];
+      if (x === "" || y === "") return (x === "") - (y === "");
+      const order = Number.isNaN(Number(x) - Number(y)) ? x.localeCompare(y, undefined, { numeric: true }) : Number(x) - Number(y);
+      return descending ? -order : order;
+    };
+    table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
+  }
+  for (const head of all("th[aria-sort]")) head.querySelector("button").addEventListener("click", () => sort(head));
+
+  // One field filters all tables of layers.
+  const filter = document.getElementById("filter");
+  filter.addEventListener("input", () => {
+    const words = filter.value.toLowerCase().split(/\s+/);
+    const rows = all("table.layers tbody tr");
+    for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    const left = rows.filter((row) => !row.hidden).length;
+    document.getElementById("filtered").textContent = filter.value === "" ? "" : `${left} of ${rows.length} rows`;
+  });
+
+  // On paper: everything open, in the width and the colours of paper.
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = all("details:not([open])");
+    for (const part of closed) part.open = true;
+    root.dataset.paper = "";
+    for (const plot of all(".plot.js-plotly-plot")) {
+      Plotly.relayout(plot, { ...themed(plot.layout), width: plot.clientWidth, autosize: false });
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const part of closed) part.open = false;
+    delete root.dataset.paper;
+    for (const plot of all(".plot.js-plotly-plot")) Plotly.relayout(plot, { width: null, autosize: true });
+    draw();
+  });
+
+  await draw();
+  for (const plot of plots.filter((plot) => plot.closest("#picture"))) {
+    plot.on("plotly_click", (event) => pickLayer(Math.round(event.points[0].x) - 1));
+  }
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  root.dataset.milliseconds = String(Math.round(performance.now()));
+  root.dataset.drawn = String(all(".js-plotly-plot").length);
 })();
