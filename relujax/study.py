@@ -50,6 +50,8 @@ OPTIMIZERS: Mapping[str, tuple[Callable[..., optax.GradientTransformation], floa
 _AUTO = {"positive": "he_normal", "unsaturated": "lecun_normal"}
 _BATCH = 128
 _CURVE_POINTS = 100
+#: Of the histograms of outputs, which are of about size 1.
+_EDGES = tuple(i / 8 for i in range(-32, 33))
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
     def examine(model: Stack, stage: str) -> Diagnosis:
         measured = _in_mode(model, training=True, dropout=False)
         title = f"{settings.activation} {stage}"
-        return diagnose(measured, data.train, loss="cross_entropy", batch_size=_whole(len(data.train[0])), title=title)
+        size = _whole(len(data.train[0]))
+        return diagnose(measured, data.train, loss="cross_entropy", batch_size=size, edges=_EDGES, title=title)
 
     report("diagnosing at initialisation", 0.0)
     before = examine(model, "at initialisation")
@@ -199,16 +202,21 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
 
 
 def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str, tuple[float, ...]]:
-    """What theory says of the signal and of the largest singular value at initialisation, in the limit of width."""
+    """What theory says at initialisation of signals and of the largest singular value, in the limit of width."""
     s, fan_in = settings, data.train[0].shape[1]
     if s.batch_norm:
         found = theory.moments(s.activation)  # of what the norm lets through, of mean 0 and variance 1
         law = theory.StackLaw((1.0,) * s.depth, (found.slope_second / (found.second - found.mean**2),) * s.depth)
+        sizes = (found.second,) * s.depth
     else:
         first, variance = (_weight_variance(s.init_name, s.activation, inputs, s.width) for inputs in (fan_in, s.width))
-        law = theory.stack_law(s.activation, s.depth, variance, q=first * float(np.mean(data.train[0] ** 2)))
+        q = first * float(np.mean(data.train[0] ** 2))
+        law = theory.stack_law(s.activation, s.depth, variance, q=q)
+        # The length of the next layer is the mean square of this one's output, times the weights' variance.
+        ahead = theory.stack_law(s.activation, s.depth + 1, variance, q=q).lengths[1:]
+        sizes = tuple(length / variance for length in ahead)
     last = before.summary[-1].signal_norm or 0.0
-    predicted = {"signal_norm": law.signal_norms(last)}
+    predicted = {"signal_norm": law.signal_norms(last), "output_rms": tuple(map(math.sqrt, sizes))}
     # The upper edge of a spectrum is known where every layer has the same law.
     if fan_in == s.width and not s.batch_norm and np.ptp(law.factors) < 1e-9:
         weights = "orthogonal" if s.init_name == "orthogonal" else "gaussian"

@@ -38,8 +38,9 @@ def _gains(runs: Sequence[Run]) -> Chart | None:
     if not panels:
         return None
     text = (
-        "What changes the norm of the gradient on its way back through a layer: solid, the activation's slopes; dashed, "
-        "the weights and all else between this activation and the one before. Their product is the change per layer."
+        "What changes the norm of the gradient on its way back through a layer: solid, the activation's slopes; "
+        "dashed, the weights and all else between this activation and the one before. Their product is the change per "
+        "layer."
     )
     return Chart("gains", "Gains: the activation against the weights", text, tuple(panels))
 

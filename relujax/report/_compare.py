@@ -136,7 +136,7 @@ def _row(run: Run, stage: str, first: Mapping[str, Compared]) -> Compared:
 #: What :func:`cells` gives.
 COLUMNS = ("active", "dead", "per layer", "first/last", "loss", "accuracy")
 #: What these columns mean, for a line below a table.
-LEGEND = "per layer: factor of the signal going back; first/last: weight gradients; accuracy after training: on held-out data"
+LEGEND = "per layer: factor of the signal going back; first/last: weight gradients; accuracy after training: held out"
 
 
 def cells(row: Compared) -> list[tuple[str, str]]:
@@ -164,5 +164,5 @@ def _change(change: Mapping[str, float], name: str) -> str:
     if name in ("per_layer", "ratio"):
         return f"×{value:.2g}"
     if name in ("active_fraction", "accuracy"):
-        return f"{100 * value:+.1f} pts"
+        return f"{round(100 * value, 1) + 0.0:+.1f} pts"  # no minus before nothing
     return f"{value:+d}" if isinstance(value, int) else f"{value:+.2g}"

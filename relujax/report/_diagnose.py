@@ -3,7 +3,7 @@
 import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ def diagnose(
     params: Any = None,
     batch_size: int = 256,
     spectrum_examples: int = 8,
+    edges: Iterable[float] | None = None,
     title: str | None = None,
     progress: Progress | bool = False,
     resume: str | os.PathLike | None = None,
@@ -51,6 +52,7 @@ def diagnose(
         params: parameters of a plain function.
         batch_size: examples per batch where the data come as arrays.
         spectrum_examples: over how many examples of the first batch the singular values are taken; 0 for none.
+        edges: ascending numbers, for a histogram of the outputs of each layer; none by default.
         title: a name for the report.
         progress: True for a bar in the terminal or the notebook (needs the ``report`` extra), or a function that is
             called with the number of examples done so far.
@@ -78,6 +80,7 @@ def diagnose(
     (0.5, 1.0)
     """
     read, loss = read_model(model, params), resolve(loss)
+    edges = None if edges is None else tuple(map(float, edges))
     kept, first = None, None
     with showing(progress) as show:
         for x, y in as_batches(batches, batch_size):
@@ -87,7 +90,10 @@ def diagnose(
                 kept = Kept(resume, read, loss, x, y)
             if kept.holds(x, y):
                 continue
-            found = _forward(read.apply, read.params, read.rest, x) if loss is None else _both(read, loss, x, y)
+            if loss is None:
+                found = _forward(read.apply, edges, read.params, read.rest, x)
+            else:
+                found = _forward_backward(read.apply, loss, edges, read.params, read.rest, x, y)
             if not len(found.stats):
                 raise ValueError(_nothing_found(found.stats))
             kept.add(found, len(x))
@@ -128,17 +134,16 @@ def _check_batch(model: Model, loss: Loss | None, x: Any, y: Any, first: Any) ->
         check_targets(loss, outputs, y)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _forward(apply: Callable, params: Any, rest: Any, x: Any) -> Sums:
-    return Sums(probe(apply, batch=len(x))(params, rest, x)[1])
-
-
-def _both(model: Model, loss: Loss, x: Any, y: Any) -> Sums:
-    return _forward_backward(model.apply, loss, model.params, model.rest, x, y)
+Edges = tuple[float, ...] | None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: Any, y: Any) -> Sums:
+def _forward(apply: Callable, edges: Edges, params: Any, rest: Any, x: Any) -> Sums:
+    return Sums(probe(apply, batch=len(x), edges=edges)(params, rest, x)[1])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _forward_backward(apply: Callable, loss: Loss, edges: Edges, params: Any, rest: Any, x: Any, y: Any) -> Sums:
     """Sums over the batch, so that an example's share does not depend on the batch's size."""
 
     def head(outputs: Any) -> tuple[jax.Array, Any]:
@@ -151,7 +156,7 @@ def _forward_backward(apply: Callable, loss: Loss, params: Any, rest: Any, x: An
         return jnp.mean(values), (jnp.mean(widen(values)), outputs)
 
     # Differentiated is the mean, as in training: the gradient of a sum could overflow in half precision.
-    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), gains=True)
+    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), edges=edges, gains=True)
     ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
     # Not in the labels' own dtype: class 300 would be 44 in eight bits.
     counted = loss is cross_entropy

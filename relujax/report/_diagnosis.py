@@ -54,7 +54,7 @@ class Diagnosis:
         }
 
     def to_json(self) -> str:
-        """The dict of :meth:`to_dict` as JSON, for :func:`relujax.report.from_json`; NaN and infinities become strings."""
+        """That dict as JSON, for :func:`relujax.report.from_json`; NaN and infinities become strings."""
         return as_json(self.to_dict())
 
     def figure(self) -> Any:

@@ -41,6 +41,7 @@ class Chart:
         key: its anchor in the page.
         title: what it shows.
         text: how to read it, in a sentence or two.
+        more: the rest of it, for who asks.
         panels: the figures.
         together: whether logarithmic axes of the same place share their range.
     """
@@ -49,6 +50,7 @@ class Chart:
     title: str
     text: str
     panels: tuple[Panel, ...]
+    more: str = ""
     together: bool = True
 
 

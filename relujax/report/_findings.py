@@ -1,4 +1,4 @@
-"""What the runs of a report found: each finding once, with all the places where it was seen, and one sentence of all."""
+"""What the runs of a report found: each finding once, with the places where it was seen, and one sentence of all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

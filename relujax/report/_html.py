@@ -182,8 +182,9 @@ def _figure(chart: Chart, number: int) -> dict[str, Any]:
 def _section(chart: Chart) -> str:
     panels = "".join(_panel(chart, number) for number in range(len(chart.panels)))
     kind = "wide" if chart.key == "picture" else "small"
+    more = f"<details><summary>How to read it</summary><p>{html.escape(chart.more)}</p></details>" if chart.more else ""
     return (
-        f'<section id="{chart.key}"><h2>{html.escape(chart.title)}</h2><p>{html.escape(chart.text)}</p>'
+        f'<section id="{chart.key}"><h2>{html.escape(chart.title)}</h2><p>{html.escape(chart.text)}</p>{more}'
         f'<div class="panels {kind}">{panels}</div></section>'
     )
 
@@ -203,7 +204,8 @@ def _panel(chart: Chart, number: int) -> str:
 def _layer() -> str:
     """One layer in detail, of all runs and stages: filled by the script."""
     return (
-        '<section id="layer"><h2>One layer in detail</h2>'
+        '<section id="layer"><h2>One layer in detail</h2><p>How the size of the network adapts to its input: the share '
+        "of the layer that is active differs from one example to another. Dotted the first stage, solid what follows.</p>"
         '<p class="filter"><label>Layer <select id="pick"></select></label></p>'
         '<div class="panels small"><figure><figcaption>Share of the layer that is active, per example</figcaption>'
         '<div class="plot" id="layer-active" style="height:250px" role="img" aria-label="Active share per example">'

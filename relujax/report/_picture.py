@@ -24,19 +24,23 @@ def picture(runs: Sequence[Run]) -> Chart:
     shown = [quantity for quantity in QUANTITIES if any(quantity.value(row) is not None for row in rows)]
     text = (
         "The input is on the left. The gradient is made on the right and travels left: a level line means that it "
-        "arrives as it left. Hover for the layer and its line of code; click a layer to see it below; drag to zoom, "
-        "double-click to zoom out; the buttons above show and hide runs."
+        "arrives as it left."
     )
-    if any(row.singular_values for row in rows):
-        text += (
-            " Singular values are those of the Jacobian from the input to the layer's output, medians over examples: "
-            "solid the largest, dashed the middle one, and where at most two runs are shown, bands for all of them and "
-            "their middle half. What rounding has taken is left out."
-        )
     if any(run.predicted for run in runs):
         text += " Dotted: what a stack of infinite width does; going back, from the signal at the last layer."
+    more = (
+        "Hover for a layer and its line of code; click it to see it in detail below; drag to zoom, double-click to "
+        "zoom out. The buttons above show and hide runs."
+    )
+    if any(row.singular_values for row in rows):
+        more += (
+            " Singular values are those of the Jacobian from the input to the layer's output, medians over examples: "
+            "solid the largest, dashed the middle one and, where at most two runs are shown, bands for all of them and "
+            f"for their middle half; each has its own dashed line where there are at most {_SINGLE_LINES}. Those that "
+            "rounding has taken are left out."
+        )
     panels = tuple(Panel(stage, _stack(runs, stage, shown)) for stage in stage_names(runs))
-    return Chart("picture", "The whole stack", text, panels)
+    return Chart("picture", "The whole stack", text, panels, more)
 
 
 def _stack(runs: Sequence[Run], stage: str, shown: Sequence[Quantity]) -> Any:

@@ -217,7 +217,7 @@ def active_units(row: SiteSummary) -> str:
     low = int(np.searchsorted(counts, 0.05 * counts[-1], side="right")) / ACTIVE_BINS
     high = (int(np.searchsorted(counts, 0.95 * counts[-1])) + 1) / ACTIVE_BINS
     mean = f"{row.active_fraction * row.units:.3g} of {row.units}"
-    return f"{mean}; {low * row.units:.3g} to {high * row.units:.3g} for 90 % of examples"
+    return f"{mean}; {low * row.units:.0f} to {high * row.units:.0f} for 90 % of examples"
 
 
 def _factor(value: float | None) -> str:

@@ -7,7 +7,7 @@
   const root = document.documentElement;
   const plots = all(".plot[data-figure]");
   const hidden = new Set(); // numbers of runs as strings, and "theory"
-  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const options = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
 
   // Colours of axes and text follow the page, so one figure serves light, dark and paper.
   function themed(layout) {
@@ -46,11 +46,18 @@
     for (const [axis, ys] of Object.entries(values)) {
       if (ys.length === 0) continue;
       const [low, high] = [Math.log10(ys.reduce((a, b) => Math.min(a, b))), Math.log10(ys.reduce((a, b) => Math.max(a, b)))];
-      const pad = Math.max(0.06 * (high - low), (0.8 - (high - low)) / 2, 0.05);
-      const step = high - low < 1.5 ? "D2" : Math.max(1, Math.round((high - low) / 4));
-      ranges[axis] = { range: [low - pad, high + pad], dtick: step, exponentformat: "power" };
+      const pad = Math.max(0.06 * (high - low), (1 - (high - low)) / 2, 0.05);
+      ranges[axis] = { range: [low - pad, high + pad], ...ticks(low - pad, high + pad) };
     }
     return ranges;
+  }
+
+  // About four powers of ten; within two decades, 1 and 3 times each.
+  function ticks(low, high) {
+    if (high - low > 2.5) return { dtick: Math.max(1, Math.round((high - low) / 4)), exponentformat: "power", tickfont: { size: 10 } };
+    const powers = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, i) => Math.floor(low) + i);
+    const values = powers.flatMap((power) => [`1e${power}`, `3e${power}`].map(Number));
+    return { tickvals: values, ticktext: values.map(String) };
   }
 
   async function drawOne(plot) {
@@ -202,6 +209,14 @@
   await draw();
   for (const plot of plots.filter((plot) => plot.closest("#picture"))) {
     plot.on("plotly_click", (event) => pickLayer(Math.round(event.points[0].x) - 1));
+    // One axis of depth: the others zoom along.
+    plot.on("plotly_relayout", (event) => {
+      const range = event["xaxis.range[0]"] === undefined ? null : [event["xaxis.range[0]"], event["xaxis.range[1]"]];
+      for (const other of plots.filter((other) => other !== plot && other.closest("#picture") && other.layout)) {
+        const now = other.layout.xaxis.range;
+        if (range !== null && (now[0] !== range[0] || now[1] !== range[1])) Plotly.relayout(other, { "xaxis.range": range });
+      }
+    });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   root.dataset.milliseconds = String(Math.round(performance.now()));
