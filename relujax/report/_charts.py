@@ -19,8 +19,8 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
 
 
 def _gains(runs: Sequence[Run]) -> Chart | None:
-    styles, panels = looks(runs), []
-    for stage in stage_names(runs):
+    styles, panels, stages = looks(runs), [], stage_names(runs)
+    for stage in stages:
         figure = empty(300, xaxis=layer_axis(runs), yaxis={"type": "log", "title": {"text": "factor on the norm"}})
         for index, run in enumerate(runs):
             rows = list(enumerate(run.stages[stage].summary, 1)) if stage in run.stages else []
@@ -34,7 +34,7 @@ def _gains(runs: Sequence[Run]) -> Chart | None:
                 if points:
                     add_line(figure, (index, run.name, styles[run.name]), points, line=line)
         if figure.data:
-            panels.append(Panel(stage, figure))
+            panels.append(Panel(stage if len(stages) > 1 else "", figure))
     if not panels:
         return None
     text = (

@@ -135,8 +135,12 @@ def _row(run: Run, stage: str, first: Mapping[str, Compared]) -> Compared:
 
 #: What :func:`cells` gives.
 COLUMNS = ("active", "dead", "per layer", "first/last", "loss", "accuracy")
-#: What these columns mean, for a line below a table.
-LEGEND = "per layer: factor of the signal going back; first/last: weight gradients; accuracy after training: held out"
+_LEGEND = "per layer: factor of the signal going back; first/last: weight gradients"
+
+
+def legend(runs: Sequence[Run]) -> str:
+    """What these columns mean, for a line below a table."""
+    return _LEGEND + ("; accuracy after training: held out" if any(run.history for run in runs) else "")
 
 
 def cells(row: Compared) -> list[tuple[str, str]]:
@@ -150,19 +154,22 @@ def cells(row: Compared) -> list[tuple[str, str]]:
         _number(row.accuracy, ".1%"),
     )
     names = ("active_fraction", "dead", "per_layer", "ratio", "loss", "accuracy")
-    return [(value, _change(row.change, name)) for value, name in zip(values, names, strict=True)]
+    return [(value, _change(row, name)) for value, name in zip(values, names, strict=True)]
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
     return "–" if value is None else f"{value:{form}}{unit}"
 
 
-def _change(change: Mapping[str, float], name: str) -> str:
-    if name not in change:
+def _change(row: Compared, name: str) -> str:
+    if name not in row.change:
         return ""
-    value = change[name]
+    value = row.change[name]
     if name in ("per_layer", "ratio"):
         return f"×{value:.2g}"
-    if name in ("active_fraction", "accuracy"):
-        return f"{round(100 * value, 1) + 0.0:+.1f} pts"  # no minus before nothing
-    return f"{value:+d}" if isinstance(value, int) else f"{value:+.2g}"
+    if isinstance(value, int):
+        return f"{value:+d}" if value else "±0"
+    if name == "loss":  # what would not be seen in the number itself is none
+        return f"{value:+.2g}" if abs(value) >= 5e-4 * abs(getattr(row, name)) else "±0"
+    points = round(100 * value, 1)
+    return f"{points:+.1f} pts" if points else "±0"

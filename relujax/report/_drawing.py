@@ -1,5 +1,6 @@
 """What the interactive figures are drawn with: panels, lines over depth, theory's dots, axes in layers."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -76,8 +77,8 @@ def empty(height: int, **layout: Any) -> Any:
 def layer_axis(runs: Sequence[Run]) -> Mapping[str, Any]:
     """The axis of layers: whole numbers, the same range in every figure."""
     most = max(len(stage.summary) for run in runs for stage in run.stages.values())
-    step = max(1, round(most / 8))
-    return {"range": [0.4, most + 0.6], "tick0": 1, "dtick": step, "title": {"text": "layer", "standoff": 4}}
+    step = next(n * 10**power for power in itertools.count() for n in (1, 2, 5) if n * 10**power >= most / 12)
+    return {"range": [0.4, most + 0.6], "tick0": 0, "dtick": step, "title": {"text": "layer", "standoff": 4}}
 
 
 def hover_text(row: SiteSummary, value: str) -> str:

@@ -1,6 +1,6 @@
 """What the runs of a report found: each finding once, with the places where it was seen, and one sentence of all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..health import Alarm
@@ -12,7 +12,7 @@ class Place:
     """Where a finding was seen.
 
     Attributes:
-        runs: runs and stages in which the same was said, such as "relu after training"; empty where there is one only.
+        runs: in which the same was said, "relu" or "relu after training"; empty where it was said of all.
         alarm: what was said.
     """
 
@@ -41,16 +41,15 @@ class Finding:
 
 def findings(runs: Sequence[Run]) -> list[Finding]:
     """All alarms, most severe first; what is said word for word of several runs or stages is one place."""
-    several = len(runs) > 1 or len(runs[0].stages) > 1
-    seen: dict[Alarm, list[str]] = {}
+    seen: dict[Alarm, dict[str, list[str]]] = {}
     for run in runs:
         for stage, diagnosis in run.stages.items():
             for alarm in diagnosis.alarms:
-                seen.setdefault(alarm, []).append(f"{run.name} {stage}")
+                seen.setdefault(alarm, {}).setdefault(run.name, []).append(stage)
     groups: dict[tuple[str, str, str, str], list[Place]] = {}
     for alarm, where in seen.items():
         key = (alarm.severity, alarm.rule, alarm.remedy, alarm.reference)
-        groups.setdefault(key, []).append(Place(tuple(where) if several else (), alarm))
+        groups.setdefault(key, []).append(Place(_where(runs, where), alarm))
     order = ("critical", "warning", "info")
     return [
         Finding(rule, severity, remedy, reference, tuple(places))
@@ -60,12 +59,26 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
     ]
 
 
+def _where(runs: Sequence[Run], where: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    whole = {run.name for run in runs if len(where.get(run.name, ())) == len(run.stages)}
+    if len(whole) == len(runs):
+        return ()
+    prefix = len(runs) > 1
+    return tuple(
+        words
+        for name, stages in where.items()
+        for words in ([name] if name in whole else [f"{name} {stage}" if prefix else stage for stage in stages])
+    )
+
+
 def verdict(runs: Sequence[Run]) -> str:
     """One sentence: which runs have a critical finding, and which; else how many warnings there are."""
     found = {run.name: _rules(run, "critical") for run in runs}
     bad = [f"{name} ({', '.join(rules)})" for name, rules in found.items() if rules]
     if len(bad) == 1 == len(runs):
-        return f"Critical: {', '.join(found[runs[0].name])}."
+        sites = dict.fromkeys(p.alarm.site for f in findings(runs) if f.severity == "critical" for p in f.places)
+        [first, *_] = [*filter(None, sites), ""]
+        return f"Critical: {', '.join(found[runs[0].name])}{f', first at {first}' if first else ''}."
     if bad:
         return f"{len(bad)} of {len(runs)} runs {_have(len(bad))} a critical finding: {'; '.join(bad)}."
     warned = list(dict.fromkeys(rule for run in runs for rule in _rules(run, "warning")))

@@ -45,7 +45,7 @@ def page(runs: Sequence[Run]) -> str:
             _section(whole),
             compared(runs),
             layer_tables(runs),
-            _layer(),
+            _layer(runs),
             *map(_section, further),
             _notes(runs),
         ]
@@ -201,11 +201,12 @@ def _panel(chart: Chart, number: int) -> str:
     )
 
 
-def _layer() -> str:
+def _layer(runs: Sequence[Run]) -> str:
     """One layer in detail, of all runs and stages: filled by the script."""
+    stages = " Dotted the first stage, solid what follows." if any(len(run.stages) > 1 for run in runs) else ""
     return (
-        '<section id="layer"><h2>One layer in detail</h2><p>How the size of the network adapts to its input: the share '
-        "of the layer that is active differs from one example to another. Dotted the first stage, solid what follows.</p>"
+        '<section id="layer"><h2>One layer in detail</h2><p>How the size of the network adapts to its input: the '
+        f"share of the layer that is active differs from one example to another.{stages}</p>"
         '<p class="filter"><label>Layer <select id="pick"></select></label></p>'
         '<div class="panels small"><figure><figcaption>Share of the layer that is active, per example</figcaption>'
         '<div class="plot" id="layer-active" style="height:250px" role="img" aria-label="Active share per example">'

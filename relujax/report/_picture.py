@@ -39,7 +39,8 @@ def picture(runs: Sequence[Run]) -> Chart:
             f"for their middle half; each has its own dashed line where there are at most {_SINGLE_LINES}. Those that "
             "rounding has taken are left out."
         )
-    panels = tuple(Panel(stage, _stack(runs, stage, shown)) for stage in stage_names(runs))
+    stages = stage_names(runs)
+    panels = tuple(Panel(stage if len(stages) > 1 else "", _stack(runs, stage, shown)) for stage in stages)
     return Chart("picture", "The whole stack", text, panels, more)
 
 
@@ -79,6 +80,7 @@ def _add_axis(figure: Any, quantity: Quantity, number: int, domain: tuple[float,
         xref="paper",
         yref="paper",
         x=0,
+        xshift=-48,
         y=layout["domain"][1],
         xanchor="left",
         yanchor="bottom",

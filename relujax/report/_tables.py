@@ -1,7 +1,9 @@
 """The numbers of the report: a table per run and stage that sorts and filters, and what is told of one layer."""
 
 import html
+import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +12,9 @@ import numpy as np
 
 from ..health import SiteSummary
 from ..probes import ACTIVE_BINS
-from ._compare import COLUMNS, LEGEND, cells, compare
+from ._compare import COLUMNS, cells, compare, legend
 from ._diagnosis import Diagnosis
+from ._findings import findings
 from ._run import Run
 from ._style import looks
 
@@ -70,7 +73,7 @@ _LAYER_COLUMNS = (
     _measured("gain before", lambda r: r.weight_gain, "factor on the gradient by weights and all else before it"),
     _measured("largest sv", _largest, "largest singular value of the Jacobian from the input"),
     _measured("rank", lambda r: r.rank, "singular values above rounding"),
-    Column("source", lambda r: r.source or "–", lambda r: r.source, "line of code"),
+    Column("source", lambda r: os.path.basename(r.source or "–"), lambda r: r.source, "line of code"),
 )
 
 
@@ -145,11 +148,12 @@ def compared(runs: Sequence[Run]) -> str:
             for value, change in cells(row)
         )
         body += f"<tr>{name}<td>{html.escape(row.stage)}</td>{values}</tr>"
+    about = legend(runs)
     against = f" Small: the change against {html.escape(runs[0].name)} at the same stage." if len(runs) > 1 else ""
     return (
         f'<section id="compared"><h2>{"The runs compared" if len(runs) > 1 else "The stages compared"}</h2>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="The runs compared"><table><thead><tr>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div><p>{LEGEND[0].upper()}{LEGEND[1:]}.{against}</p></section>"
+        f"</thead><tbody>{body}</tbody></table></div><p>{about[0].upper()}{about[1:]}.{against}</p></section>"
     )
 
 
@@ -171,13 +175,20 @@ def layer_data(runs: Sequence[Run]) -> dict[str, Any]:
             "cells": [run.name, stage],
             "colour": styles[run.name].colour,
             "marker": styles[run.name].marker,
-            "later": number > 0,
+            "later": number > 0 or len(run.stages) == 1,
             "rows": [_detail(row) for row in run.stages[stage].summary],
         }
         for index, run in enumerate(runs)
         for number, stage in enumerate(run.stages)
     ]
-    return {"heads": _DETAIL_HEADS, "bins": ACTIVE_BINS, "lines": lines}
+    return {"heads": _DETAIL_HEADS, "bins": ACTIVE_BINS, "first": _first_concerned(runs), "lines": lines}
+
+
+def _first_concerned(runs: Sequence[Run]) -> int:
+    """Where the first of the findings is, of a layer: most severe first."""
+    site = next((place.alarm.site for one in findings(runs) for place in one.places if place.alarm.site), None)
+    rows = (enumerate(stage.summary) for run in runs for stage in run.stages.values())
+    return next((number for number, row in itertools.chain(*rows) if row.name == site), 0)
 
 
 def _label(run: Run, stage: str) -> str:
@@ -200,7 +211,7 @@ def _detail(row: SiteSummary) -> dict[str, Any]:
             str(row.nonfinite),
             _factor(row.activation_gain),
             _factor(row.weight_gain),
-            row.source or "–",
+            os.path.basename(row.source or "–"),
         ],
         "active": row.active_histogram,
         "outputs": row.output_histogram,

@@ -1,4 +1,4 @@
-"""The report in a terminal: a table of runs, then what was found, most severe first."""
+"""The report in a terminal: what was found in a sentence, a table of layers or of runs, and each finding once."""
 
 from collections.abc import Sequence
 
@@ -6,45 +6,48 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..health import travel
+from ._compare import COLUMNS, cells, compare, legend
 from ._diagnosis import Diagnosis
-from ._run import Run, notes_of
+from ._findings import Finding, findings, verdict
+from ._run import Run, checked, notes_of, partial_notes
 
 _STYLES = {"critical": "bold red", "warning": "yellow", "info": "dim"}
+#: Of a remark, so many places are told; of what is worse, all.
+_PLACES = 3
 
 
 def show(runs: Sequence[Run], console: Console) -> None:
-    """Print the runs: an overview where there are several or they were trained, else a row per layer."""
+    """Print the runs: side by side where there are several or they were trained, else a row per layer.
+
+    Args:
+        runs: at least one.
+        console: where to.
+
+    Raises:
+        ValueError: for no run, or one without a stage.
+    """
+    runs = checked(runs)
+    for note in partial_notes(runs):
+        console.print(Text.assemble(("partial ", "bold yellow"), note))
+    console.print(Text(f"{verdict(runs)}\n", "bold"))
     one = runs[0].stages if len(runs) == 1 else {}
-    console.print(_layers(next(iter(one.values()))) if len(one) == 1 else _overview(runs))
-    console.print(_findings(runs))
+    console.print(_layers(next(iter(one.values()))) if len(one) == 1 else _compared(runs))
+    console.print(_found(runs))
 
 
-def _overview(runs: Sequence[Run]) -> Table:
-    table = Table(title="How gradients travelled", title_justify="left", title_style="bold", box=None, pad_edge=False)
+def _compared(runs: Sequence[Run]) -> Table:
+    table = Table(box=None, pad_edge=False)
     table.add_column("run", style="bold", overflow="fold")
-    table.add_column("stage", style="dim", no_wrap=True)
-    for column in ("active", "dead", "per layer", "first/last", "accuracy"):
+    table.add_column("stage", style="dim", overflow="fold")
+    for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
-    for run in runs:
-        for i, (stage, diagnosis) in enumerate(run.stages.items()):
-            last = i == len(run.stages) - 1
-            accuracy = run.history.accuracy[-1] if run.history is not None and last else diagnosis.accuracy
-            table.add_row(Text(run.name if i == 0 else ""), Text(stage), *_numbers(diagnosis, accuracy))
-    table.caption = "per layer: the signal going back; first/last: weight gradient; accuracy after training: held out"
-    table.caption_justify = "left"
+    before = ""
+    for row in compare(runs):
+        name = "" if row.run == before else row.run
+        table.add_row(Text(name), Text(row.stage), *(value for value, _ in cells(row)))
+        before = row.run
+    table.caption, table.caption_justify = legend(runs), "left"
     return table
-
-
-def _numbers(diagnosis: Diagnosis, accuracy: float | None) -> tuple[str, ...]:
-    rows, way = diagnosis.summary, travel(diagnosis.summary)
-    return (
-        f"{sum(row.active_fraction for row in rows) / len(rows):.0%}",
-        f"{sum(row.dead for row in rows)}/{sum(row.units for row in rows)}",
-        "–" if way is None else f"{way.per_layer:.3g}x",
-        "–" if way is None else f"{way.ratio:.2g}",
-        "–" if accuracy is None else f"{accuracy:.1%}",
-    )
 
 
 def _layers(diagnosis: Diagnosis) -> Table:
@@ -65,17 +68,27 @@ def _layers(diagnosis: Diagnosis) -> Table:
     return table
 
 
-def _findings(runs: Sequence[Run]) -> RenderableType:
+def _found(runs: Sequence[Run]) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
-    table.add_column(style="dim")
     table.add_column(overflow="fold")
-    several = len(runs) > 1 or any(len(run.stages) > 1 for run in runs)
-    for run in runs:
-        for stage, diagnosis in run.stages.items():
-            where = Text(f"{run.name} {stage}" if several else "")
-            for alarm in diagnosis.alarms:
-                table.add_row(Text(alarm.severity, _STYLES[alarm.severity]), where, Text(alarm.message))
+    for finding in findings(runs):
+        table.add_row(Text(finding.severity, _STYLES[finding.severity]), _words(finding))
     for note in notes_of(runs):
-        table.add_row(Text("note", "dim"), "", Text(note))
+        table.add_row(Text("note", "dim"), Text(note))
     return Group(Text(), table)
+
+
+def _words(finding: Finding) -> Text:
+    told = finding.places[:_PLACES] if finding.severity == "info" else finding.places
+    lines = [Text(finding.rule, "bold")]
+    for place in told:
+        where = f"{', '.join(place.runs)}: " if place.runs else ""
+        source = f" ({place.alarm.source})" if place.alarm.source else ""
+        lines.append(Text.assemble((where, "dim"), place.alarm.message, (source, "dim")))
+    if len(finding.places) > len(told):
+        lines.append(Text(f"and {len(finding.places) - len(told)} more, in the report", "dim"))
+    if finding.severity != "info":
+        lines.append(Text.assemble(("usually helps: ", "dim"), finding.remedy))
+        lines.append(Text.assemble(("threshold: ", "dim"), (finding.reference, "dim")))
+    return Text("\n").join(lines)

@@ -7,7 +7,8 @@
   const root = document.documentElement;
   const plots = all(".plot[data-figure]");
   const hidden = new Set(); // numbers of runs as strings, and "theory"
-  const options = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
+  const buttons = [["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"]];
+  const options = { responsive: true, displayModeBar: false };
 
   // Colours of axes and text follow the page, so one figure serves light, dark and paper.
   function themed(layout) {
@@ -66,7 +67,8 @@
     for (const [axis, range] of Object.entries(logarithmic(group))) {
       if (shown[axis]) shown[axis] = { ...shown[axis], ...range };
     }
-    await Plotly.react(plot, data.map((trace) => ({ ...trace, visible: visible(trace) })), themed(shown), options);
+    await Plotly.react(plot, data.map((trace) => ({ ...trace, visible: visible(trace) })), themed(shown),
+      plot.closest("#picture") ? { responsive: true, displaylogo: false, modeBarButtons: buttons } : options);
   }
 
   // A breath between two figures: the page answers while they are drawn.
@@ -87,6 +89,7 @@
     const names = new Set(layers.lines.flatMap((line) => line.rows[i]?.cells[0] ?? []));
     pick.add(new Option(`${i + 1}: ${[...names].slice(0, 3).join(", ")}${names.size > 3 ? ", …" : ""}`, String(i)));
   }
+  pick.value = String(layers.first);
   pick.addEventListener("change", showLayer);
   const cell = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
 
