@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import html
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -94,7 +95,9 @@ def parsed(runs):
 
 @pytest.fixture(scope="module")
 def hostile():
-    return Parsed(page(two_runs(named(HOSTILE), (HOSTILE, f"2{HOSTILE}"), (HOSTILE, f"3{HOSTILE}"), {HOSTILE: HOSTILE})))
+    return Parsed(
+        page(two_runs(named(HOSTILE), (HOSTILE, f"2{HOSTILE}"), (HOSTILE, f"3{HOSTILE}"), {HOSTILE: HOSTILE}))
+    )
 
 
 def test_nothing_is_loaded_from_anywhere(parsed):
@@ -149,7 +152,7 @@ def test_the_picture_has_one_axis_of_depth_and_a_panel_per_quantity(parsed):
     assert [key for key in layout if key.startswith("xaxis")] == ["xaxis"]
     assert [key for key in layout if key.startswith("yaxis")] == ["yaxis", *(f"yaxis{n}" for n in range(2, 7))]
     tops = [layout[key]["domain"] for key in layout if key.startswith("yaxis")]
-    assert all(low > below for (low, _), (_, below) in zip(tops, tops[1:], strict=False))  # downward, none over another
+    assert all(low > below for (low, _), (_, below) in itertools.pairwise(tops))  # downward, none over another
 
 
 def test_the_figures_hold_the_numbers_of_the_summary(runs, parsed):

@@ -1,0 +1,205 @@
+"""The page in a browser: it draws, sorts, filters, shows and hides, on a phone, in the dark, on paper, and is quick."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from browser import chromium
+from small_runs import HOSTILE, diagnosis, named, two_runs
+
+from relujax.report import Run
+from relujax.report._html import page
+
+pytestmark = pytest.mark.own_precision
+
+#: The figures of two trained runs of two stages, and the one of a layer without a histogram of outputs.
+FIGURES = 2 + 2 + 4 + 3 + 2 + 1
+PICTURE = "document.querySelector('[data-figure=picture-0]')"
+INK, GROUND = (
+    "getComputedStyle(document.querySelector('.xtick text')).fill",
+    "getComputedStyle(document.body).backgroundColor",
+)
+BUTTON = "document.querySelector('[data-toggle=\"0\"]')"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def plain(folder):
+    path = folder / "plain.html"
+    path.write_text(page(two_runs(diagnosis())), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile(folder):
+    path = folder / "hostile.html"
+    runs = two_runs(named(HOSTILE), (HOSTILE, f"2{HOSTILE}"), (HOSTILE, f"3{HOSTILE}"), {HOSTILE: HOSTILE})
+    path.write_text(page(runs), encoding="utf-8")
+    return path
+
+
+def count(tab, selector):
+    return tab.run(f"document.querySelectorAll({json.dumps(selector)}).length")
+
+
+def column(tab, number):
+    return tab.run(
+        f"[...document.querySelectorAll('table.layers')[0].tBodies[0].rows].map(r => r.cells[{number}].innerText)"
+    )
+
+
+def test_everything_is_drawn_with_no_request_and_no_complaint(tab, hostile):
+    tab.open(hostile)
+    assert tab.console == []
+    assert [url for url in tab.requests if not url.startswith(("data:", hostile.as_uri()))] == []
+    assert tab.run("document.documentElement.dataset.drawn") == str(FIGURES)
+    assert count(tab, ".plot .main-svg") >= FIGURES
+    assert count(tab, "[onerror], [src='x'], main script, main img") == 0
+    assert HOSTILE in tab.run("document.querySelector('#layer-numbers tbody').innerText")
+    assert HOSTILE in tab.run("document.getElementById('pick').innerText")
+    tab.run(f"Plotly.Fx.hover({PICTURE}, [{{curveNumber: 0, pointNumber: 0}}], 'xy')")
+    shown = tab.run(f"{PICTURE}.querySelector('.hoverlayer').textContent")
+    assert "</script><img src=x onerror=alert(1)>" in shown
+    assert count(tab, ".plot img") == 0
+
+
+def test_a_script_that_is_not_the_one_in_the_policy_is_refused(tab, hostile, folder):
+    """And so the test above would see it."""
+    path = folder / "tampered.html"
+    text = hostile.read_text(encoding="utf-8")
+    path.write_text(text.replace('"use strict";\n', '"use strict"; \n', 1), encoding="utf-8")
+    tab.open(path, drawn=False)
+    assert tab.run("document.documentElement.dataset.drawn") is None
+    assert any("Content Security Policy" in line for line in tab.console)
+
+
+def test_a_head_sorts_in_both_directions_by_the_keyboard(tab, plain):
+    tab.open(plain)
+    assert column(tab, 1) == ["first/relu", "second/relu"]
+    tab.run("document.querySelectorAll('table.layers th button')[1].focus()")
+    for direction, names in (
+        ("ascending", ["first/relu", "second/relu"]),
+        ("descending", ["second/relu", "first/relu"]),
+    ):
+        tab.press("Enter")
+        assert column(tab, 1) == names
+        assert tab.run("document.querySelectorAll('table.layers th')[1].ariaSort") == direction
+    assert tab.run("document.querySelectorAll('table.layers')[0].querySelectorAll('[aria-sort=none]').length") == 15
+
+
+def test_numbers_sort_as_numbers_and_what_is_missing_is_last(tab, folder):
+    found = diagnosis()
+    gradients = (0.5, 1e10, None, 2.0)
+    rows = tuple(replace(found.summary[0], name=f"layer/{n}", signal_norm=g) for n, g in enumerate(gradients))
+    path = folder / "four.html"
+    path.write_text(page([Run("run", {"as given": replace(found, summary=replace(found.summary, rows=rows))})]))
+    tab.open(path)
+    for order in (["0.5", "2", "1e+10", "–"], ["1e+10", "2", "0.5", "–"]):
+        tab.run("document.querySelectorAll('table.layers th button')[9].click()")
+        assert column(tab, 9) == order
+
+
+def test_the_field_filters_every_table(tab, plain):
+    tab.open(plain)
+    tab.run("document.getElementById('filter').value = 'SECOND relu'")
+    tab.run("document.getElementById('filter').dispatchEvent(new Event('input'))")
+    assert tab.run("document.getElementById('filtered').textContent") == "4 of 8 rows"
+    assert (
+        tab.run("[...document.querySelectorAll('table.layers tbody tr')].map(row => row.hidden)") == [True, False] * 4
+    )
+
+
+def test_a_run_is_hidden_and_shown_by_its_button(tab, plain):
+    tab.open(plain)
+    shown = f"[...new Set({PICTURE}.data.filter(t => t.visible).map(t => t.meta.run))]"
+    assert tab.run(shown) == [0, 1]
+    tab.run(f"{BUTTON}.focus()")
+    for pressed, runs in (("false", [1]), ("true", [0, 1])):
+        tab.press("Enter")
+        tab.wait(f"JSON.stringify({shown}) === '{json.dumps(runs).replace(' ', '')}'")
+        assert tab.run(shown) == runs
+        assert tab.run(f"{BUTTON}.ariaPressed") == pressed
+        assert count(tab, "details[data-run='0']:not([hidden])") == (2 if pressed == "true" else 0)
+
+
+def test_a_layer_is_picked_from_the_table(tab, plain):
+    tab.open(plain)
+    for number, name, other in ((0, "first/relu", "second/relu"), (1, "second/relu", "first/relu")):
+        tab.run(f"document.querySelectorAll('button.pick')[{number}].click()")
+        tab.wait(f"document.getElementById('layer-numbers').innerText.includes('{name}')")
+        assert other not in tab.run("document.getElementById('layer-numbers').innerText")
+        assert tab.run("document.getElementById('pick').value") == str(number)
+
+
+def test_the_first_key_leads_to_the_content_and_focus_is_seen(tab, plain):
+    tab.open(plain)
+    tab.press("Tab")
+    assert tab.run("document.activeElement.className") == "skip"
+    assert tab.run("document.activeElement.getBoundingClientRect().left") >= 0
+    tab.press("Tab")
+    assert tab.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize("name", ["plain", "hostile"])
+def test_a_phone_shows_all_without_sideways_scrolling(tab, name, request):
+    tab.open(request.getfixturevalue(name), width=390)
+    assert tab.run("document.documentElement.scrollWidth") == 390
+    assert tab.run("Math.max(...[...document.querySelectorAll('.plot .main-svg')].map(s => s.clientWidth))") <= 390
+
+
+def test_dark_and_light_have_ink_that_is_seen_in_figures_too(tab, plain):
+    tab.open(plain)
+    assert tab.run(f"[{INK}, {GROUND}]") == ["rgb(27, 31, 36)", "rgb(255, 255, 255)"]
+    tab.open(plain, dark=True)
+    assert tab.run(f"[{INK}, {GROUND}]") == ["rgb(230, 237, 243)", "rgb(13, 17, 23)"]
+
+
+def test_on_paper_all_is_open_and_black_on_white_and_afterwards_as_before(tab, plain):
+    tab.open(plain, dark=True)
+    look = f"[document.querySelectorAll('details:not([open])').length, {INK}]"
+    closed, light = tab.run(look)
+    assert closed > 0
+    tab.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert tab.run(look) == [0, "rgb(27, 31, 36)"]
+    assert tab.run("Math.max(...[...document.querySelectorAll('.plot .main-svg')].map(s => s.clientWidth))") <= 700
+    tab.run("window.dispatchEvent(new Event('afterprint'))")
+    tab.wait(f"{look}[1] === '{light}'")
+    assert tab.run(look) == [closed, light]
+    assert tab.pdf().startswith(b"%PDF")
+
+
+def test_two_runs_of_two_hundred_layers_are_at_most_six_megabytes_and_quick(tab, folder):
+    found = diagnosis()
+    row = found.summary[1]
+    values = tuple(2.0**-n for n in range(32))
+    rows = tuple(
+        replace(
+            row,
+            name=f"blocks/{n}/mlp/relu",
+            signal_norm=1.01**n,
+            singular_values=values,
+            source=f"/home/someone/model.py:{n}",
+        )
+        for n in range(200)
+    )
+    deep = replace(found, summary=replace(found.summary, rows=rows))
+    path = folder / "deep.html"
+    path.write_text(page(two_runs(deep)), encoding="utf-8")
+    assert path.stat().st_size <= 6_000_000
+    tab.open(path)
+    # Measured: 2 s from the start of loading on two cores; a quarter of it is the charting library.
+    assert int(tab.run("document.documentElement.dataset.milliseconds")) < 15_000
+    start = tab.run("performance.now()")
+    tab.run(f"{BUTTON}.click()")
+    tab.wait(f"{PICTURE}.data.every(trace => trace.visible === (trace.meta.run === 1))")
+    assert tab.run("performance.now()") - start < 3_000
