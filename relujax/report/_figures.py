@@ -29,7 +29,7 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
     for run in runs:
         if stage is not None and stage not in run.stages:
             raise ValueError(
-                f"got stage {stage!r}: expected one of {', '.join(map(repr, run.stages))} for {run.name!r}"
+                f"got stage {stage!r}: expected one of {', '.join(map(repr, run.stages))} for run {run.name!r}"
             )
     figure = Figure(figsize=(12.5, 6.2), layout="constrained")
     axes = figure.subplots(2, 3, sharex=True)
@@ -47,7 +47,7 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
 
 
 def _panel(ax: Any, quantity: Any, runs: Sequence[Run], stage: str | None) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     styles, positive = looks(runs), False
     for run in runs:
@@ -80,5 +80,9 @@ def _panel(ax: Any, quantity: Any, runs: Sequence[Run], stage: str | None) -> No
         ax.set_ylim(-0.01, 1.05 if quantity.key == "active_fraction" else None)
     elif positive:
         ax.set_yscale("log")
+        if ax.get_ylim()[1] < 100 * ax.get_ylim()[0]:  # within two decades, numbers as people write them
+            ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+            ax.yaxis.set_minor_formatter(lambda v, _: f"{v:g}")
     else:
         ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", va="center", color="gray")

@@ -38,13 +38,17 @@ def show(runs: Sequence[Run], console: Console) -> None:
 def _compared(runs: Sequence[Run]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("run", style="bold", overflow="fold")
-    table.add_column("stage", style="dim", overflow="fold")
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("stage", style="dim", no_wrap=True)
+    rows = compare(runs).rows
+    # In 80 columns there is no place for both.
+    left_out = "loss" if any(row.accuracy is not None for row in rows) else "accuracy"
+    shown = [i for i, column in enumerate(COLUMNS) if column != left_out]
+    for i in shown:
+        table.add_column(COLUMNS[i], justify="right", no_wrap=True)
     before = ""
-    for row in compare(runs):
+    for row in rows:
         name = "" if row.run == before else row.run
-        table.add_row(Text(name), Text(row.stage), *(value for value, _ in cells(row)))
+        table.add_row(Text(name), Text(row.stage), *(cells(row)[i][0] for i in shown))
         before = row.run
     table.caption, table.caption_justify = legend(runs), "left"
     return table

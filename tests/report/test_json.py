@@ -1,13 +1,16 @@
-"""JSON: strict, with a schema number, and the numbers that went in come out."""
+"""JSON: strict, with a schema number, and read again it gives what was written."""
 
 import json
 import math
 from dataclasses import replace
 
 import pytest
+from small_models import PARAMS, X, apply
 from small_runs import ALARMS, HISTORY, HOSTILE, SIGNALS, diagnosis, named, two_runs
 
-from relujax.report import as_run, to_json
+import relujax as rx
+from relujax.health import Alarms
+from relujax.report import as_run, from_json, to_json
 
 
 def read(text):
@@ -26,7 +29,7 @@ def small():
 
 def test_a_diagnosis_comes_back_as_it_was(small):
     found = read(small.to_json())
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     parts = {"sites", "opaque", "alarms", "skipped", "notes"}
     assert found.keys() == {"schema", "title", "examples", "loss", "accuracy", *parts}
     assert (found["title"], found["examples"], found["notes"]) == ("small", 37, ["a note"])
@@ -41,13 +44,14 @@ def test_a_diagnosis_comes_back_as_it_was(small):
 
 def test_runs_come_back_with_how_they_were_made_and_trained(small):
     found = read(to_json(two_runs(small, facts={"depth": 2, "clip_norm": None, "batch_norm": False})))
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert [run["name"] for run in found["runs"]] == ["one", "two"]
     run = found["runs"][1]
     assert list(run["stages"]) == ["before", "after"]
     assert run["stages"]["after"] == read(small.to_json())
     assert run["facts"] == {"depth": 2, "clip_norm": None, "batch_norm": False}
     assert run["history"] == {name: list(getattr(HISTORY, name)) for name in HISTORY.__dataclass_fields__}
+    assert run["notes"] == []
     assert run["init_signal"] == {name: list(values) for name, values in SIGNALS.items()}
 
 
@@ -83,3 +87,56 @@ def test_the_same_diagnosis_gives_the_same_text(small):
 def test_rules_that_could_not_run_are_listed_with_their_reason():
     found = read(diagnosis().to_json())
     assert {"rule": "update/weight ratio", "reason": "no params and updates were given"} in found["skipped"]
+
+
+def test_saved_runs_are_read_as_they_were(small):
+    runs = two_runs(diagnosis(), facts={"depth": 2, "clip_norm": None})
+    runs[0] = replace(runs[0], predicted={"signal_norm": (0.5, 2.0)}, notes=("partial: interrupted",))
+    assert from_json(to_json(runs)) == runs
+    assert from_json(runs[0].to_json()) == runs[:1]
+    [alone] = from_json(diagnosis().to_json())
+    assert alone == as_run(diagnosis())
+    assert alone.stages["as given"].skipped == diagnosis().skipped != ()
+    assert isinstance(alone.stages["as given"].alarms, Alarms)
+
+
+def test_a_diagnosis_without_a_loss_and_with_histograms_is_read_as_it_was():
+    found = rx.diagnose(apply, X, params=PARAMS, edges=(0.0, 1.0))
+    assert found.summary[0].output_histogram is not None
+    assert from_json(found.to_json()) == [as_run(found)]
+
+
+def test_words_for_what_is_not_finite_are_numbers_again_and_names_stay_words(small):
+    row = replace(small.summary[0], name="nan", mean=math.inf, std=math.nan, singular_values=(-math.inf, 1.0))
+    bad = replace(small, title="inf", loss=math.nan, summary=replace(small.summary, rows=(row,)))
+    [run] = from_json(bad.to_json())
+    found = run.stages["as given"]
+    assert (found.title, found.summary[0].name) == ("inf", "nan")
+    assert math.isnan(found.loss)
+    assert math.isnan(found.summary[0].std)
+    assert (found.summary[0].mean, found.summary[0].singular_values) == (math.inf, (-math.inf, 1.0))
+
+
+def damaged(change):
+    value = json.loads(to_json(two_runs(diagnosis())))
+    change(value["runs"][0])
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "got text that is no JSON"),
+        ("[1]", "got JSON without a schema number: expected what relujax.report.to_json wrote"),
+        ('{"schema": 1, "runs": []}', "got schema 1: expected 2, which this version of relujax writes"),
+        (damaged(lambda run: run.pop("name")), "damaged .*'name'"),
+        (damaged(lambda run: run["stages"]["after"]["sites"][0].pop("dead")), "damaged .*'dead'"),
+        (damaged(lambda run: run["stages"]["after"].update(examples="many")), "damaged .*'many' is no int"),
+        (damaged(lambda run: run.update(history=3)), "damaged"),
+        (damaged(lambda run: run["stages"]["after"]["alarms"].append({"rule": 1})), "damaged .*1 is no str"),
+    ],
+    ids=["text", "list", "schema", "name", "column", "words", "history", "alarm"],
+)
+def test_what_was_not_written_so_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        from_json(text)

@@ -1,6 +1,7 @@
 """The terminal: the numbers that matter are readable at any width, and names are printed as they are."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from small_runs import ALARMS, diagnosis, named, two_runs
 import relujax as rx
 from relujax.health import travel
 from relujax.report import as_run
+from relujax.report._findings import verdict
 from relujax.report._run import notes_of
 from relujax.report._terminal import show
 
@@ -112,3 +114,34 @@ def test_a_rule_that_ran_in_one_of_the_runs_is_not_told_as_unchecked():
     assert any("no activation saturates" in note for note in alone)
     assert not any("saturates" in note for note in both)
     assert any("no loss was given" in note for note in both)
+
+
+def test_each_finding_is_told_once_with_its_place_remedy_and_threshold(small):
+    text = printed(two_runs(small), 140)
+    for alarm in ALARMS:
+        assert text.count(alarm.message) == 1
+        serious = alarm.severity != "info"
+        assert text.count(f"usually helps: {alarm.remedy}") == text.count(f"threshold: {alarm.reference}") == serious
+    assert f"{ALARMS[0].message} (model.py:7)" in text
+    assert text.splitlines()[0].rstrip() == verdict(two_runs(small))
+
+
+def test_of_remarks_the_first_places_are_told_and_of_warnings_all(small):
+    few, many = (tuple(replace(ALARMS[i], message=f"{i} at {n}") for n in range(5)) for i in (2, 1))
+    text = printed([as_run(replace(small, alarms=(*many, *few)))], 80)
+    assert [text.count(f"{i} at ") for i in (2, 1)] == [3, 5]
+    assert text.count("and 2 more, in the report") == 1
+
+
+def test_a_report_that_is_partial_says_so_first(small):
+    [run] = two_runs(small, ("one",))
+    text = printed([replace(run, notes=("partial: [interrupted] after step 3",))], 80)
+    assert text.splitlines()[0].rstrip() == "partial [interrupted] after step 3"
+    assert text.count("interrupted") == 1
+
+
+def test_without_an_accuracy_the_loss_is_in_its_place(small):
+    text = printed([replace(run, history=None) for run in two_runs(replace(small, accuracy=None))], 80)
+    [row, *_] = [line.split() for line in text.splitlines() if line.startswith("one")]
+    assert row[-1] == f"{small.loss:.3g}"
+    assert "accuracy" not in text
