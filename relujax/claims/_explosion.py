@@ -64,7 +64,7 @@ def _clipping(lab: Lab) -> Effects:
 
 def _errors(lab: Lab, scale: float = 1.0, **options: object) -> np.ndarray:
     """Share of held-out images that a stack of ten ReLU layers gets wrong after training."""
-    settings = lab.stack("relu", **{"depth": 10, "width": 64, "optimizer": "sgd", **options})
+    settings = lab.stack("relu", **{"depth": lab.pick(10, 3), "width": 64, "optimizer": "sgd", **options})
     return lab.trained(settings, Training(scale=scale)).errors(lab.images.test_x, lab.images.test_y)
 
 

@@ -40,7 +40,7 @@ def _dropout(lab: Lab) -> Effects:
         name: _errors(lab, "relu", training) / _errors(lab, "relu", training, dropout=0.5)
         for name, training in _SETS.items()
     }
-    deep = {"depth": 10, "width": 64}
+    deep = {"depth": lab.pick(10, 3), "width": 64}
     plain, dropped = (_errors(lab, "relu", Training(), **deep, dropout=rate) for rate in (0.0, 0.5))
     return effects | {"all images, ten narrow layers": plain / dropped}
 

@@ -31,11 +31,21 @@ def _insensitive(lab: Lab) -> Effects:
 
 
 def _changed(networks: Networks, x: jax.Array, other: jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Of the last layer's outputs how far they move by their length; of the predictions how many are others."""
+    """How far the last layer's outputs move, and how many predictions become others, per seed."""
     before, after = (networks.outputs(images)[-1] for images in (x, other))
-    moved = np.linalg.norm(after - before, axis=2) / np.linalg.norm(before, axis=2)
     flipped = networks.logits(x).argmax(axis=2) != networks.logits(other).argmax(axis=2)
-    return moved.mean(axis=1), (flipped.sum(axis=1) + 0.5) / (flipped.shape[1] + 1)
+    return moved(before, after), (flipped.sum(axis=1) + 0.5) / (flipped.shape[1] + 1)
+
+
+def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Root mean square distance that features move, over that between two images, per seed.
+
+    Args:
+        before: ``(seeds, images, units)``.
+        after: likewise.
+    """
+    apart = 2 * before.var(axis=1).sum(axis=1)
+    return np.sqrt(np.sum((after - before) ** 2, axis=2).mean(axis=1) / apart)
 
 
 def shifted(x: jax.Array) -> jax.Array:
@@ -70,8 +80,9 @@ CLAIMS = (
     Claim(
         name="insensitive",
         statement="Sparse (ReLU) networks are less sensitive to small changes of their input",
-        measured=f"change of the last layer's outputs by their length, or share of predictions that change, under "
-        f"noise of {_NOISE} standard deviations or a shift by one pixel: of a dense network over ReLU's",
+        measured="how far the last layer's outputs move, by their distance between images, or share of predictions "
+        f"that change, under noise of {_NOISE} standard deviations or a shift by one pixel: of a dense network over "
+        "ReLU's",
         unit="times ReLU's change",
         criterion=Criterion(1.0),
         experiment=_insensitive,
@@ -79,7 +90,7 @@ CLAIMS = (
     ),
     Claim(
         name="far_below",
-        statement="Pushing ReLU units from -11 to -10 changes nothing, unlike those of other activations",
+        statement="Units that are pushed from -11 to -10 change nothing",
         measured=f"change of the logits as {_PUSHED} units of a trained network go from -11 to -10, over that as they "
         "go from -1/2 to 1/2",
         unit="of a push across 0",

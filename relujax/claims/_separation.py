@@ -7,10 +7,10 @@ from ._claim import Claim, Effects
 from ._lab import Lab
 from ._rule import Criterion
 
-_WIDE = 768
+_WIDE = 512
 #: Share of units that fire, where features are to be sparse.
 _ACTIVE = 0.2
-_PENALTIES = np.logspace(-2, 4, 13)
+_PENALTIES = np.logspace(-1, 4, 6)
 
 
 def _measure(lab: Lab) -> Effects:
@@ -21,7 +21,6 @@ def _measure(lab: Lab) -> Effects:
             ("wide and sparse", "narrow and dense"),
             ("wide and sparse", "wide and dense"),
             ("narrow and sparse", "narrow and dense"),
-            ("wide and dense", "narrow and dense"),
         )
     }
 
