@@ -210,7 +210,7 @@ class Lab:
         """Train networks from where they are, as their settings say."""
         settings = start.settings
         trainer, images = self.once((_trainer, settings), lambda: _trainer(settings)), self.images
-        rows, labels = self._batches(settings.steps, training), self.labels(training.wrong)
+        rows, labels = self._batches(settings.steps, training), self.labels(training.wrong)[0]
         return replace(start, state=trainer(*start.state, images.x, labels, rows))
 
     def _batches(self, steps: int, training: Training) -> jax.Array:
@@ -225,14 +225,18 @@ class Lab:
 
         return jnp.asarray(np.stack([of_seed(seed) for seed in range(self.seeds)]))
 
-    def labels(self, wrong: float) -> jax.Array:
-        """Training labels, a share of them moved to another class."""
-        labels = np.array(self.images.y)
-        for seed, row in enumerate(labels):
-            rng = np.random.default_rng(seed)
-            moved = rng.random(len(row)) < wrong
-            row[moved] = (row[moved] + rng.integers(1, CLASSES, moved.sum(), dtype=row.dtype)) % CLASSES
-        return jnp.asarray(labels)
+    def labels(self, wrong: float) -> tuple[jax.Array, jax.Array]:
+        """Labels of the images to train on and of those held out, a share of them moved to another class."""
+
+        def moved(labels: jax.Array) -> jax.Array:
+            found = np.array(labels)
+            for seed, row in enumerate(found):
+                rng = np.random.default_rng(seed)
+                hit = rng.random(len(row)) < wrong
+                row[hit] = (row[hit] + rng.integers(1, CLASSES, hit.sum(), dtype=row.dtype)) % CLASSES
+            return jnp.asarray(found)
+
+        return moved(self.images.y), moved(self.images.test_y)
 
 
 def _untrained(settings: Settings) -> Settings:
