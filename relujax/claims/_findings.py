@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..report._diagnosis import as_json
-from ._rule import Condition, Criterion, Kind, judge
+from ._rule import SMALLEST, Condition, Criterion, Kind, judge
 
 SCHEMA = 1
 
@@ -99,14 +99,12 @@ class Findings(Sequence[Finding]):
     def headline(self) -> str:
         """One sentence: how many hold, and how many do not."""
         counts = Counter(finding.kind for finding in self.findings)
-        said = {
-            "holds": "{} hold",
-            "holds only when": "{} hold only under some conditions",
-            "does not hold": "{} do not hold",
-            "undecided": "{} are undecided",
-        }
-        parts = [text.format(counts[kind]) for kind, text in said.items() if counts[kind]]
-        line = f"Of {len(self)} claims {', '.join(parts) or 'none were tested'}."
+        one = {"holds": "holds", "holds only when": "holds only under some conditions"}
+        one |= {"does not hold": "does not hold", "undecided": "is undecided"}
+        many = {"holds": "hold", "holds only when": "hold only under some conditions"}
+        many |= {"does not hold": "do not hold", "undecided": "are undecided"}
+        parts = [f"{counts[kind]} {(one if counts[kind] == 1 else many)[kind]}" for kind in one if counts[kind]]
+        line = f"Of {len(self)} claims {', '.join(parts)}." if parts else "No claim was tested."
         return f"{line} Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else line
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,8 +143,11 @@ def shown(condition: Condition) -> str:
     effect, low, high = condition.interval
     if math.isnan(effect):
         return "not measurable"
-    return f"{_number(effect)} ({_number(low)} to {_number(high)})"
+    numbers = (_number(value, condition.criterion.log) for value in (effect, low, high))
+    return "{} ({} to {})".format(*numbers)
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}"
+def _number(value: float, log: bool) -> str:
+    if not log:
+        return f"{value:.3g}"
+    return "0" if value < 2 * SMALLEST else f"{value:.3g}"

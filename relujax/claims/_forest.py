@@ -10,11 +10,15 @@ from ._rule import Condition
 
 #: Colours that colour-blind readers can tell apart, and a marker for each.
 LOOKS = {"holds": ("#009E73", "o"), "fails": ("#D55E00", "X"), "undecided": ("#808080", "D")}
+#: Colours of verdicts.
+KINDS = {"holds": "#007a59", "holds only when": "#0072B2", "does not hold": "#b34a00", "undecided": "#606060"}
 #: Effects farther from their threshold than this factor are drawn at it.
 REACH = 300.0
 
-_LINE, _HEADING, _GAP = 0.17, 0.24, 0.16  # inches
-_WRAP = 74
+# In inches: lines, and the parts of a column.
+_LINE, _HEADING, _GAP = 0.17, 0.23, 0.15
+_LABELS, _PLOT, _RIGHT, _TOP, _BOTTOM = 4.0, 3.8, 0.2, 0.6, 0.6
+_WRAP = 68
 
 
 def on_axis(margin: float) -> float:
@@ -36,12 +40,22 @@ def forest(findings: Findings) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     columns = _columns(findings)
-    height = max(sum(map(_height, column)) for column in columns)
-    figure = Figure(figsize=(8 * len(columns), height + 1.1), layout="constrained")
-    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    count, body = len(columns), max(sum(map(_height, column)) for column in columns) + _LINE
+    width, height = count * (_LABELS + _PLOT + _RIGHT), body + _TOP + _BOTTOM
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    figure.subplots_adjust(
+        left=_LABELS / width,
+        right=1 - _RIGHT / width,
+        top=1 - _TOP / height,
+        bottom=_BOTTOM / height,
+        wspace=(_LABELS + _RIGHT) / _PLOT,
+    )
     for ax, column in zip(axes, columns, strict=True):
-        _draw(ax, column, height)
-    figure.suptitle(findings.headline(), x=0.01, ha="left", fontsize=13, fontweight="bold", wrap=True)
+        _draw(ax, column, body)
+    for i, line in enumerate(textwrap.wrap(findings.headline(), 72 * count)):
+        y = 1 - (0.35 + 0.25 * i) / height
+        figure.text(0.1 / width, y, line, ha="left", va="center", fontsize=13, fontweight="bold")
     return figure, axes
 
 
@@ -70,14 +84,13 @@ def _draw(ax: Any, findings: Sequence[Finding], height: float) -> None:
     y, ticks, labels = 0.0, [], []
     for finding in findings:
         y -= _GAP
-        look = LOOKS[_as_outcome(finding)]
         for i, line in enumerate(_headings(finding)):
             y -= _HEADING
-            ax.text(-0.92, y, line, transform=ax.get_yaxis_transform(), fontsize=9.5, fontweight="bold", va="center")
+            across = ax.get_yaxis_transform()
+            ax.text((0.1 - _LABELS) / _PLOT, y, line, transform=across, fontsize=9.5, fontweight="bold", va="center")
             if i == 0:
-                verdict = finding.kind
-                ax.text(1.0, y, verdict, transform=ax.get_yaxis_transform(), fontsize=9.5, ha="right", va="center",
-                        color=look[0], fontweight="bold")  # fmt: skip
+                said = {"fontsize": 9.5, "fontweight": "bold", "color": KINDS[finding.kind]}
+                ax.text(1.0, y, finding.kind, transform=across, ha="right", va="center", **said)
         for condition in finding.conditions:
             y -= _LINE
             ticks.append(y)
@@ -85,11 +98,12 @@ def _draw(ax: Any, findings: Sequence[Finding], height: float) -> None:
             _bar(ax, y, condition)
     ax.axvline(0, color="black", linewidth=0.9, zorder=1)
     ticks_x = [1 / 100, 1 / 10, 1, 10, 100]
-    ax.set(xlim=(-1.06, 1.06), ylim=(-height - 0.1, 0.05))
+    ax.set(xlim=(-1.06, 1.06), ylim=(-height, 0))
     ax.set_xticks([on_axis(value) for value in ticks_x], [f"{value:g}" for value in ticks_x])
     ax.set_yticks(ticks, labels, fontsize=8)
+    ax.tick_params(axis="x", labelsize=8)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("effect over its threshold, in the claimed direction: right of the line, the claim holds")
+    ax.set_xlabel("effect over its threshold: right of the line the claim holds", fontsize=9)
     ax.grid(axis="x", alpha=0.25)
     ax.spines[["top", "right", "left"]].set_visible(False)
 
@@ -104,7 +118,3 @@ def _bar(ax: Any, y: float, condition: Condition) -> None:
     ax.plot([on_axis(low), on_axis(high)], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
     beyond = {1.0: ">", -1.0: "<"}.get(x, marker)
     ax.plot([x], [y], beyond, color=colour, markersize=5, markeredgecolor="white", markeredgewidth=0.5, zorder=3)
-
-
-def _as_outcome(finding: Finding) -> str:
-    return {"holds": "holds", "does not hold": "fails"}.get(finding.kind, "undecided")

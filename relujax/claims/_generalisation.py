@@ -50,8 +50,8 @@ CLAIMS = (
     Claim(
         name="overfits",
         statement="ReLU networks overfit more than those of sigmoid or tanh",
-        measured="error on held-out digits, as wrongly labelled, less that on those trained on, three layers of 128 after "
-        "400 steps of Adam: ReLU's over the other's",
+        measured="error on held-out digits, as wrongly labelled, less that on those trained on, three layers of 128 "
+        "after 400 steps of Adam: ReLU's over the other's",
         unit="ReLU's over the other's",
         criterion=Criterion(1.0),
         experiment=_overfits,

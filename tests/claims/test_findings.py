@@ -21,10 +21,11 @@ def test_the_verdict_names_the_conditions_under_which_it_held():
 
 
 def test_a_sentence_counts_them_and_says_where_the_run_was_cut_short():
-    line = "Of 4 claims 1 hold, 1 hold only under some conditions, 1 do not hold, 1 are undecided."
+    line = "Of 4 claims 1 holds, 1 holds only under some conditions, 1 does not hold, 1 is undecided."
     assert SOME.headline() == line
     assert replace(SOME, unfinished=("five",)).headline() == f"{line} Partial: five not tested."
-    assert Findings(()).headline() == "Of 0 claims none were tested."
+    assert Findings(()).headline() == "No claim was tested."
+    assert Findings((*SOME, *SOME)).headline().startswith("Of 8 claims 2 hold, 2 hold only under some")
 
 
 def test_json_holds_every_number_and_stays_strict():
