@@ -3,13 +3,14 @@
 import ctypes
 import platform
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from relujax._clock import interleaved as interleaved
 
 _ROUNDS_AT_MOST = 4
 
@@ -26,19 +27,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(no_mmap, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
         libc.mallopt(arenas, 1)
-
-
-def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call in each round; every other round goes backwards, so that each follows each."""
-    for call in calls.values():
-        jax.block_until_ready(call())  # compiles
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for i in range(rounds):
-        for name in list(calls)[:: 1 if i % 2 else -1]:
-            start = time.perf_counter()
-            jax.block_until_ready(calls[name]())
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def ratio(seconds: Mapping[str, list[float]], ours: str, peer: str) -> float:

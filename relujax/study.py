@@ -178,7 +178,7 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
 
     # Diagnosed as it trains, that is with batch statistics, but without dropout's noise.
     def examine(model: Stack, stage: str) -> Diagnosis:
-        measured = _in_mode(model, training=True, dropout=False)
+        measured = in_mode(model, training=True, dropout=False)
         title = f"{settings.activation} {stage}"
         size = _whole(len(data.train[0]))
         return diagnose(measured, data.train, loss="cross_entropy", batch_size=size, edges=_EDGES, title=title)
@@ -239,7 +239,7 @@ def _whole(examples: int) -> int:
     return max((size for size in range(128, 513) if examples % size == 0), default=256)
 
 
-def _in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:
+def in_mode(model: Stack, *, training: bool, dropout: bool) -> Stack:
     """A view of the model whose BatchNorm and Dropout are in the given mode; it shares its arrays."""
     mode = {"use_running_average": not training, "deterministic": not dropout}
     return nnx.view(model, raise_if_not_found=False, **mode)
@@ -251,7 +251,7 @@ def _init_signal(settings: Settings, data: Digits) -> dict[str, tuple[float, ...
 
     def signal(init: str, seed: int) -> list[float]:
         model = Stack(replace(settings, init=init), x.shape[1], int(y.max()) + 1, rngs=nnx.Rngs(seed))
-        measured = _in_mode(model, training=True, dropout=False)
+        measured = in_mode(model, training=True, dropout=False)
         found = diagnose(measured, (x, y), loss="cross_entropy", batch_size=len(x), spectrum_examples=0)
         return [row.signal_norm or 0.0 for row in found.summary]
 
@@ -265,20 +265,11 @@ def _init_signal(settings: Settings, data: Digits) -> dict[str, tuple[float, ...
 
 def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]) -> tuple[History, Stack]:
     """Train on shuffled batches; returns the curves and the trained stack."""
-    graphdef, params, rest = nnx.split(_in_mode(model, training=True, dropout=True), nnx.Param, ...)
-    evaluated, _, _ = nnx.split(_in_mode(model, training=False, dropout=False), nnx.Param, ...)
-    optimizer = _optimizer(settings)
+    graphdef, params, rest = nnx.split(in_mode(model, training=True, dropout=True), nnx.Param, ...)
+    evaluated, _, _ = nnx.split(in_mode(model, training=False, dropout=False), nnx.Param, ...)
+    optimizer = optimizer_of(settings)
 
-    @jax.jit
-    def step(params: Any, rest: Any, opt_state: Any, x: jax.Array, y: jax.Array) -> tuple:
-        def objective(params: Any) -> tuple[jax.Array, Any]:
-            module = nnx.merge(graphdef, params, rest, copy=True)
-            loss = optax.softmax_cross_entropy_with_integer_labels(module(x), y).mean()
-            return loss, nnx.split(module, nnx.Param, ...)[2]
-
-        (loss, rest_), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return optax.apply_updates(params, updates), rest_, opt_state, loss, stable_norm(ravel_pytree(grads)[0])
+    step = jax.jit(training_step(graphdef, optimizer))
 
     @jax.jit
     def accuracy(params: Any, rest: Any, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -301,7 +292,33 @@ def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[f
     return History(*(tuple(column) for column in zip(*curve, strict=True))), nnx.merge(graphdef, params, rest)
 
 
-def _optimizer(settings: Settings) -> optax.GradientTransformation:
+def training_step(graphdef: Any, optimizer: optax.GradientTransformation) -> Callable[..., tuple]:
+    """One step down the cross-entropy of a batch, for a stack that was split into parameters and the rest.
+
+    Args:
+        graphdef: of the stack, in the mode in which it is trained.
+        optimizer: what turns gradients into steps.
+
+    Returns:
+        ``step(params, rest, opt_state, x, y) -> (params, rest, opt_state, loss, gradient norm)``, pure: to be compiled,
+        scanned, or mapped over seeds. The norm is that before any clipping.
+    """
+
+    def step(params: Any, rest: Any, opt_state: Any, x: jax.Array, y: jax.Array) -> tuple:
+        def objective(params: Any) -> tuple[jax.Array, Any]:
+            module = nnx.merge(graphdef, params, rest, copy=True)
+            loss = optax.softmax_cross_entropy_with_integer_labels(module(x), y).mean()
+            return loss, nnx.split(module, nnx.Param, ...)[2]
+
+        (loss, rest_), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), rest_, opt_state, loss, stable_norm(ravel_pytree(grads)[0])
+
+    return step
+
+
+def optimizer_of(settings: Settings) -> optax.GradientTransformation:
+    """The optimiser that the settings name, at their learning rate, clipped where they say so."""
     make, rate = OPTIMIZERS[settings.optimizer]
     optimizer = make(settings.learning_rate or rate)
     if settings.clip_norm is None:

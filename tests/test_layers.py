@@ -15,6 +15,7 @@ ROOT = Path(rx.__file__).parent
 #: A part may import parts of a smaller number, and itself. Parts of the same number do not know each other.
 LAYERS = {
     "_checks": 0,
+    "_clock": 0,
     "_precision": 0,
     "gradients": 1,
     "functions": 2,
@@ -29,7 +30,8 @@ LAYERS = {
     "nnx": 6,
     "linen": 7,
     "study": 8,
-    "cli": 9,
+    "claims": 9,
+    "cli": 10,
 }
 SOURCES = sorted(ROOT.rglob("*.py"))
 PUBLIC = ["relujax", *(f"relujax.{name}" for name in LAYERS if not name.startswith("_"))]
@@ -40,6 +42,7 @@ EXTRAS = {
     "nnx": {"flax"},
     "linen": {"flax"},
     "study": {"flax", "optax", "sklearn"},
+    "claims": {"flax", "optax", "sklearn", "matplotlib", "rich"},
     "cli": {"rich"},
     "report": {"plotly", "matplotlib", "rich"},
 }

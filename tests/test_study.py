@@ -79,7 +79,7 @@ def test_the_diagnosis_sees_no_dropout():
     found = []
     for rate in (0.0, 0.5):
         model = Stack(Settings("relu", dropout=rate, **SMALL), 8, 10, rngs=nnx.Rngs(0))
-        found.append(rx.diagnose(study._in_mode(model, training=True, dropout=False), x, spectrum_examples=0))
+        found.append(rx.diagnose(study.in_mode(model, training=True, dropout=False), x, spectrum_examples=0))
     assert found[0].summary == found[1].summary
 
 
@@ -96,8 +96,8 @@ def test_training_learns_the_digits(batch_norm):
 def test_dropout_drops_in_training_only():
     model = Stack(Settings("tanh", dropout=0.5, **SMALL), 8, 10, rngs=nnx.Rngs(0))
     x = few_digits().train[0]
-    training = study._in_mode(model, training=True, dropout=True)
-    quiet = study._in_mode(model, training=True, dropout=False)
+    training = study.in_mode(model, training=True, dropout=True)
+    quiet = study.in_mode(model, training=True, dropout=False)
     assert np.any(training(x) != training(x))
     np.testing.assert_array_equal(quiet(x), quiet(x))
 
@@ -108,7 +108,7 @@ def test_batch_norm_is_diagnosed_with_the_statistics_of_the_batch():
 
     def moved(training):
         """By how much the output moves where the whole batch is scaled: statistics of the batch divide that out."""
-        measured = study._in_mode(model, training=training, dropout=False)
+        measured = study.in_mode(model, training=training, dropout=False)
         return np.max(np.abs(measured(x) - measured(3 * x)))
 
     assert moved(training=True) < 0.01 < moved(training=False)
@@ -132,7 +132,7 @@ def test_a_clipped_step_is_no_longer_than_rate_times_norm(clip_norm, steps):
 
 def step_of(**options):
     """The first step from 0 along the gradient (3, -4)."""
-    optimizer = study._optimizer(Settings("relu", **options))
+    optimizer = study.optimizer_of(Settings("relu", **options))
     params, grads = jnp.zeros(2, "float32"), jnp.array([3.0, -4.0], "float32")
     return np.asarray(optimizer.update(grads, optimizer.init(params), params)[0])
 
@@ -150,7 +150,7 @@ def test_every_optimizer_goes_down_at_its_own_rate_or_the_one_given(name):
 
 
 def test_momentum_builds_up():
-    optimizer = study._optimizer(Settings("relu", optimizer="momentum", learning_rate=1.0))
+    optimizer = study.optimizer_of(Settings("relu", optimizer="momentum", learning_rate=1.0))
     params = grads = jnp.ones(1, "float32")
     state = optimizer.init(params)
     steps = []

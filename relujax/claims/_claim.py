@@ -1,0 +1,33 @@
+"""What an experiment declares: the statement, what is measured of it, and the function that measures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ._rule import Criterion
+
+#: Effects over seeds or rounds, by condition.
+Effects = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement and its experiment.
+
+    Attributes:
+        name: what it is called for.
+        statement: as people say it.
+        measured: what the experiment measures, and how.
+        unit: of the effect.
+        criterion: what the claim says of the effect.
+        experiment: measures it in a lab.
+        weight: about how many seconds it takes on two cores, for the estimate while it runs.
+    """
+
+    name: str
+    statement: str
+    measured: str
+    unit: str
+    criterion: Criterion
+    experiment: Callable[[Any], Effects]
+    weight: float

@@ -1,0 +1,170 @@
+"""Dead units: whether they get a gradient, come back, are cured, and make gradients vanish."""
+
+from typing import Any
+
+import numpy as np
+
+from ..health import VANISHING_RATIO
+from ._claim import Claim, Effects
+from ._deep import WIDTH, depth, travelled
+from ._depth import first_over_last
+from ._lab import Lab, Networks
+from ._rule import Criterion
+
+_CURES = ("leaky_relu", "prelu", "elu")
+#: Rates of Adam, ten and thirty times its usual one, at which ReLU units die.
+_HIGH_RATES = (0.01, 0.03)
+_SILENT_IN = 8
+
+
+def _killed(lab: Lab, networks: Networks, number: int) -> tuple[Networks, np.ndarray]:
+    """The networks with a quarter of one layer's units dead, but only just, and which ones ``(seeds, units)``."""
+    z = networks.before(number, lab.images.x)
+    dead = np.zeros((lab.seeds, z.shape[2]), bool)
+    dead[:, ::4] = True
+    lowered = np.where(dead, z.max(axis=1) + 0.05 * z.std(axis=1), 0)
+
+    def kill(params: Any) -> None:
+        bias = params["layers"][number]["bias"]
+        params["layers"][number]["bias"] = bias.replace(bias[...] - lowered.astype(np.float32))
+
+    return networks.with_parameters(kill), dead
+
+
+def _no_gradient(lab: Lab) -> Effects:
+    images = lab.images
+    effects = {}
+    for name, number in (("first", 0), ("third", 2)):
+        networks, dead = _killed(lab, lab.blank(lab.stack("relu")), number)
+        effects[f"dead on every image, {name} layer"] = _gradient_of(networks, number, dead)
+    trained = lab.trained(lab.stack("relu"))
+    silent = (trained.outputs(images.x[:, :_SILENT_IN])[1] <= 0).all(axis=1)
+    effects[f"silent in a batch of {_SILENT_IN}, second layer"] = _gradient_of(trained, 1, silent)
+    return effects
+
+
+def _gradient_of(networks: Networks, number: int, dead: np.ndarray) -> list[float]:
+    """Mean gradient norm of these units' weights and biases over that of the others, on all training images."""
+    found = networks.gradients(networks.lab.images.x, networks.lab.images.y)["layers"][number]
+    norms = np.hypot(np.linalg.norm(found["kernel"][...], axis=1), np.abs(found["bias"][...]))
+    return [
+        float(row[mask].mean() / row[~mask].mean()) if 0 < mask.sum() < len(mask) else np.nan
+        for row, mask in zip(norms, dead, strict=True)
+    ]
+
+
+def _never_return(lab: Lab) -> Effects:
+    effects = {}
+    for optimizer in ("sgd", "adam"):
+        for name, number in (("first", 0), ("third", 2)):
+            start, dead = _killed(lab, lab.blank(lab.stack("relu", optimizer=optimizer)), number)
+            fires = (lab.train(start).before(number, lab.images.x) > 0).any(axis=1)
+            effects[f"{name} layer, {_NAMES[optimizer]}"] = ((fires & dead).sum(axis=1) / dead.sum(axis=1)).tolist()
+    return effects
+
+
+_NAMES = {"sgd": "SGD", "adam": "Adam"}
+
+
+def _hot(lab: Lab, act: str, rate: float) -> Networks:
+    """Networks trained at a rate at which ReLU units die."""
+    return lab.trained(lab.stack(act, depth=4, width=64, learning_rate=rate))
+
+
+def _dead_share(lab: Lab, act: str, rate: float) -> np.ndarray:
+    found = _hot(lab, act, rate).summaries(lab.images.x, lab.images.y)
+    return np.array([sum(row.dead for row in one) / sum(row.units for row in one) for one in found])
+
+
+def _error(lab: Lab, act: str, rate: float) -> np.ndarray:
+    return _hot(lab, act, rate).errors(lab.images.test_x, lab.images.test_y)
+
+
+def _cures(lab: Lab) -> Effects:
+    effects = {}
+    for rate in _HIGH_RATES:
+        relu = _dead_share(lab, "relu", rate)
+        for act in _CURES:
+            share = _dead_share(lab, act, rate)
+            effects[f"{act}, rate {rate}"] = np.divide(share, relu, out=np.full_like(relu, np.nan), where=relu > 0)
+    return effects
+
+
+def _cures_pay(lab: Lab) -> Effects:
+    return {
+        f"{act}, rate {rate}": _error(lab, "relu", rate) / _error(lab, act, rate)
+        for rate in _HIGH_RATES
+        for act in _CURES
+    }
+
+
+def _vanishing(lab: Lab) -> Effects:
+    effects = {}
+    for name, share in (("a quarter", 0.25), ("half", 0.5), ("three quarters", 0.75)):
+        dead = np.stack([np.random.default_rng(i).random((depth(lab), WIDTH)) < share for i in range(lab.seeds)])
+        effects[f"{name} of every layer dead"] = _travelled(lab, dead)
+    for name, layers in (("one layer wholly dead", 1), ("half of one layer dead", 0.5)):
+        dead = np.zeros((lab.seeds, depth(lab), WIDTH), bool)
+        dead[:, depth(lab) // 2, : int(WIDTH * layers)] = True
+        effects[name] = _travelled(lab, dead)
+    x, y = lab.images.x, lab.images.y
+    for rate in _HIGH_RATES:
+        found = _hot(lab, "relu", rate).summaries(x, y)
+        effects[f"4 layers, as Adam at a rate of {rate} leaves them"] = [first_over_last(one) for one in found]
+    return effects
+
+
+def _travelled(lab: Lab, dead: np.ndarray) -> list[float]:
+    return [first_over_last(one) for one in travelled(lab, "relu", "He's", dead=dead)]
+
+
+CLAIMS = (
+    Claim(
+        name="dead_no_gradient",
+        statement="Dead units get no gradient",
+        measured="gradient norm of the weights and bias of dead units over that of the others, on all training images",
+        unit="dead over others",
+        criterion=Criterion(1e-6, above=False, log=False),
+        experiment=_no_gradient,
+        weight=5,
+    ),
+    Claim(
+        name="dead_never_return",
+        statement="Dead units never come back",
+        measured="units that were made to be only just dead on all training images and fire on some of them after 400 "
+        "steps of training",
+        unit="share of dead units",
+        criterion=Criterion(0.05, above=False, log=False),
+        experiment=_never_return,
+        weight=15,
+    ),
+    Claim(
+        name="cures",
+        statement="Leaky ReLU, PReLU and ELU cure dying units",
+        measured="dead units of four layers after 400 steps of Adam at rates at which ReLU units die: over ReLU's "
+        "share of them",
+        unit="of ReLU's dead units",
+        criterion=Criterion(0.1, above=False, log=False),
+        experiment=_cures,
+        weight=25,
+    ),
+    Claim(
+        name="cures_pay",
+        statement="A network whose units cannot die is the better for it",
+        measured="test error after 400 steps of Adam at rates at which ReLU units die: ReLU's over that of the cure",
+        unit="ReLU's over the cure's",
+        criterion=Criterion(1.0),
+        experiment=_cures_pay,
+        weight=4,
+    ),
+    Claim(
+        name="dying_is_vanishing",
+        statement="Dying ReLU is a vanishing-gradient problem",
+        measured="norm of the backpropagated signal at the first layer over that at the last, He's weights, with a "
+        "share of the units dead; 30 layers before training, or as training leaves them",
+        unit="first over last",
+        criterion=Criterion(VANISHING_RATIO, above=False),
+        experiment=_vanishing,
+        weight=5,
+    ),
+)

@@ -1,0 +1,153 @@
+"""What came out: one record per claim, and the forms they take together: text, JSON, HTML, a figure."""
+
+import html
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..report._diagnosis import as_json
+from ._rule import SMALLEST, Condition, Criterion, Kind, judge
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of one claim; its verdict follows from the numbers.
+
+    Attributes:
+        name: the claim's key in :data:`CLAIMS`.
+        statement: the claim, as people say it.
+        measured: what was measured, and how.
+        unit: of the effect.
+        criterion: what the claim says of the effect.
+        conditions: those under which it was tested, each with its effects over seeds or rounds.
+        seconds: how long it took.
+    """
+
+    name: str
+    statement: str
+    measured: str
+    unit: str
+    criterion: Criterion
+    conditions: tuple[Condition, ...]
+    seconds: float
+
+    @property
+    def kind(self) -> Kind:
+        """The verdict without its conditions."""
+        return judge(self.conditions)[0]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict, with the conditions under which the claim held where it did not under all."""
+        kind, held = judge(self.conditions)
+        return f"{kind} {'; '.join(held)}" if kind == "holds only when" else kind
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings."""
+        return {
+            "name": self.name,
+            "statement": self.statement,
+            "measured": self.measured,
+            "unit": self.unit,
+            "claimed": str(self.criterion),
+            "verdict": self.verdict,
+            "conditions": [condition.to_dict() for condition in self.conditions],
+            "seconds": self.seconds,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.statement}: {self.verdict.upper() if self.kind != 'holds only when' else self.verdict}"]
+        lines += [f"measured: {self.measured} ({self.unit}); claimed: {self.criterion}"]
+        width = max(len(condition.name) for condition in self.conditions)
+        for condition in self.conditions:
+            lines.append(f"  {condition.name:<{width}}  {shown(condition):>32}  {condition.outcome}")
+        return "\n".join(line for part in lines for line in textwrap.wrap(part, 118, subsequent_indent="    "))
+
+
+@dataclass(frozen=True, repr=False)
+class Findings(Sequence[Finding]):
+    """Findings in the order in which they came; prints as text, shows itself in notebooks.
+
+    Attributes:
+        findings: one per claim that was tested.
+        unfinished: names of claims that were asked for and not tested, where a run was cut short.
+    """
+
+    findings: tuple[Finding, ...]
+    unfinished: tuple[str, ...] = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.findings[index]
+
+    def __len__(self) -> int:
+        return len(self.findings)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __repr__(self) -> str:
+        return f"<Findings: {self.headline()}>"
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self.findings), self.headline()])
+
+    def headline(self) -> str:
+        """One sentence: how many hold, and how many do not."""
+        counts = Counter(finding.kind for finding in self.findings)
+        one = {"holds": "holds", "holds only when": "holds only under some conditions"}
+        one |= {"does not hold": "does not hold", "undecided": "is undecided"}
+        many = {"holds": "hold", "holds only when": "hold only under some conditions"}
+        many |= {"does not hold": "do not hold", "undecided": "are undecided"}
+        parts = [f"{counts[kind]} {(one if counts[kind] == 1 else many)[kind]}" for kind in one if counts[kind]]
+        line = f"Of {len(self)} claims {', '.join(parts)}." if parts else "No claim was tested."
+        return f"{line} Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else line
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, with a schema number."""
+        return {
+            "schema": SCHEMA,
+            "partial": bool(self.unfinished),
+            "unfinished": list(self.unfinished),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+    def to_json(self) -> str:
+        """The dict of :meth:`to_dict` as strict JSON; NaN and infinities become strings."""
+        return as_json(self.to_dict())
+
+    def figure(self) -> Any:
+        """A forest plot, as matplotlib's ``(figure, axes)``: effects over their thresholds, coloured by outcome."""
+        from ._forest import forest
+
+        return forest(self)
+
+    def to_html(self) -> str:
+        """One self-contained page, without scripts."""
+        from ._page import page
+
+        return page(self)
+
+    def _repr_html_(self) -> str:
+        # A frame of its own, so that its style does not meet that of the notebook.
+        page = html.escape(self.to_html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 900px; border: 0"></iframe>'
+
+
+def shown(condition: Condition) -> str:
+    """The effect with its error bar, as people read it."""
+    effect, low, high = condition.interval
+    if math.isnan(effect):
+        return "not measurable"
+    numbers = (_number(value, condition.criterion.log) for value in (effect, low, high))
+    return "{} ({} to {})".format(*numbers)
+
+
+def _number(value: float, log: bool) -> str:
+    if not log:
+        return f"{value:.3g}"
+    return "0" if value < 2 * SMALLEST else f"{value:.3g}"

@@ -1,0 +1,41 @@
+"""The findings in a terminal: a verdict per claim, then its conditions."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ._findings import Finding, Findings, shown
+
+_STYLES = {"holds": "green", "fails": "red", "undecided": "dim"}
+_KINDS = {"holds": "bold green", "holds only when": "bold yellow", "does not hold": "bold red", "undecided": "bold"}
+
+
+def show(findings: Findings, console: Console) -> None:
+    """Print every claim with its verdict, and each condition with its effect and error bar.
+
+    Args:
+        findings: what came out, all or a part of it.
+        console: where to.
+    """
+    for finding in findings:
+        show_one(finding, console)
+    console.print(Text(findings.headline(), "bold"))
+
+
+def show_one(finding: Finding, console: Console) -> None:
+    """Print one claim, as it comes."""
+    console.print(Text.assemble((finding.statement, "bold"), ": ", (finding.kind, _KINDS[finding.kind])))
+    console.print(Text(f"{finding.measured}; claimed: {finding.criterion}", "dim"))
+    console.print(_conditions(finding))
+    console.print()
+
+
+def _conditions(finding: Finding) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for condition in finding.conditions:
+        style = _STYLES[condition.outcome]
+        table.add_row(Text(f"  {condition.name}"), Text(shown(condition)), Text(condition.outcome, style))
+    return table

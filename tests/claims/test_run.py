@@ -1,0 +1,75 @@
+"""Running claims: which, in what order, how far it is, what is refused, and what an interruption leaves."""
+
+import dataclasses
+
+import pytest
+
+import relujax as rx
+from relujax import claims
+from relujax.claims import _run
+
+pytestmark = pytest.mark.own_precision
+
+EFFECTS = {"holds": (2.0, 2.1), "fails": (0.1, 0.11)}
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch):
+    """Experiments that take no time, one of which is interrupted."""
+
+    def interrupted(lab):
+        raise KeyboardInterrupt
+
+    fast = {name: dataclasses.replace(one, experiment=lambda lab: EFFECTS) for name, one in claims.CLAIMS.items()}
+    fast["dropout"] = dataclasses.replace(fast["dropout"], experiment=interrupted)
+    monkeypatch.setattr(_run, "CLAIMS", fast)
+
+
+def test_claims_come_in_the_order_asked_for():
+    found = rx.claims.run(["sparse", "cheap"], quick=True)
+    assert [one.name for one in found] == ["sparse", "cheap"]
+    assert [c.values for c in found[0].conditions] == list(EFFECTS.values())
+    assert found.unfinished == ()
+
+
+def test_progress_rises_to_one():
+    told = []
+    claims.run(["sparse", "cheap"], quick=True, progress=lambda what, share: told.append((what, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert told[0][0] == claims.CLAIMS["sparse"].statement
+
+
+def test_a_bar_is_shown(capsys):
+    assert len(claims.run(["sparse"], quick=True, progress=True)) == 1
+
+
+def test_an_interrupted_run_has_given_what_it_found():
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        claims.run(["sparse", "dropout", "cheap"], quick=True, on_finding=told.append)
+    assert [one.name for one in told] == ["sparse"]
+    partial = claims.Findings(tuple(told), ("dropout", "cheap"))
+    assert partial.to_dict()["partial"] is True
+    assert "Partial: dropout, cheap not tested." in partial.to_html()
+
+
+@pytest.mark.parametrize("call", [claims.run, claims.each], ids=["run", "each"])
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((["drop_out"],), {}, "unknown claim 'drop_out': expected a name such as dropout.*; names.. lists all"),
+        (([7],), {}, "unknown claim 7: expected a name such as cheap"),
+        ((["sparse", "sparse"],), {}, "got the claim 'sparse' twice: expected each name once"),
+        (([],), {}, "got no names: expected some of cheap, "),
+        (("sparse",), {}, r"got names='sparse': expected a list of names, such as \['sparse'\]"),
+        ((), {"seeds": 4}, "got seeds=4: expected 5 or more, which an error bar takes; quick=True takes 2"),
+        ((), {"seeds": 1, "quick": True}, "got seeds=1: expected 2 or more"),
+        ((), {"seeds": 2.5}, "got seeds=2.5: expected a whole number"),
+        ((), {"seeds": True}, "got seeds=True: expected a whole number"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(call, arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        call(*arguments, **options)
