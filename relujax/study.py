@@ -5,7 +5,7 @@ Needs the ``report`` extra: flax, optax, and scikit-learn for the handwritten di
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,7 @@ from . import nnx as modules, theory
 from .functions import ACTIVATIONS, STACKABLE, activation
 from .init import gain_normal
 from .probes import stable_norm
-from .report import Diagnosis, History, Run, diagnose
+from .report import PARTIAL, Diagnosis, History, Run, diagnose
 
 #: Initialisers by the name people pass; each is ``f(activation name) -> init``.
 INITIALIZERS: Mapping[str, Callable[[str], Any]] = MappingProxyType(
@@ -161,13 +161,20 @@ def digits(seed: int = 0) -> Digits:
     return Digits(train, test)
 
 
-def run(settings: Settings, data: Digits, progress: Callable[[str, float], None] | None = None) -> Run:
+def run(
+    settings: Settings,
+    data: Digits,
+    progress: Callable[[str, float], None] | None = None,
+    watch: Callable[[Run], None] | None = None,
+) -> Run:
     """Build, diagnose, train and diagnose again.
 
     Args:
         settings: what to build and how to train it.
         data: images to train on, and to test on.
         progress: called with what is being done and the share of the whole that is done.
+        watch: called with what there is until then, after initialisation and at each point of the curves; it has a
+            note that says that it is partial.
 
     Returns:
         A :class:`relujax.report.Run`. The same settings give the same numbers.
@@ -185,20 +192,29 @@ def run(settings: Settings, data: Digits, progress: Callable[[str, float], None]
 
     report("diagnosing at initialisation", 0.0)
     before = examine(model, "at initialisation")
+    found = Run(
+        name=settings.activation,
+        predicted=_predicted(settings, data, before),
+        stages={"at initialisation": before},
+        facts=asdict(settings) | {"init": settings.init_name},
+    )
+
+    def look(history: History | None, what: str) -> None:
+        if watch is not None:
+            watch(replace(found, history=history, notes=(f"{PARTIAL}{settings.activation} {what}",)))
+
+    def trained_so_far(history: History) -> None:
+        report("training", 0.4 + 0.5 * history.step[-1] / settings.steps)
+        look(history, f"is at step {history.step[-1]} of {settings.steps}")
+
+    look(None, "is at initialisation")
     report("comparing initialisers", 0.25)
-    init_signal = _init_signal(settings, data)
-    history, trained = _train(settings, model, data, lambda share: report("training", 0.4 + 0.5 * share))
+    found = replace(found, init_signal=_init_signal(settings, data))
+    history, trained = _train(settings, model, data, trained_so_far)
     report("diagnosing after training", 0.9)
     after = examine(trained, "after training")
     report("done", 1.0)
-    return Run(
-        name=settings.activation,
-        predicted=_predicted(settings, data, before),
-        stages={"at initialisation": before, "after training": after},
-        facts=asdict(settings) | {"init": settings.init_name},
-        history=history,
-        init_signal=init_signal,
-    )
+    return replace(found, stages={**found.stages, "after training": after}, history=history)
 
 
 def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str, tuple[float, ...]]:
@@ -263,8 +279,8 @@ def _init_signal(settings: Settings, data: Digits) -> dict[str, tuple[float, ...
     return {init: over_seeds(init) for init in ("lecun_normal", "he_normal")}
 
 
-def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[float], None]) -> tuple[History, Stack]:
-    """Train on shuffled batches; returns the curves and the trained stack."""
+def _train(settings: Settings, model: Stack, data: Digits, watch: Callable[[History], None]) -> tuple[History, Stack]:
+    """Train on shuffled batches; returns the curves and the trained stack, and hands on the curves as they grow."""
     graphdef, params, rest = nnx.split(in_mode(model, training=True, dropout=True), nnx.Param, ...)
     evaluated, _, _ = nnx.split(in_mode(model, training=False, dropout=False), nnx.Param, ...)
     optimizer = optimizer_of(settings)
@@ -288,8 +304,12 @@ def _train(settings: Settings, model: Stack, data: Digits, progress: Callable[[f
             means = np.mean(np.array(since, np.float64), axis=0)
             curve.append((number, *map(float, means), float(accuracy(params, rest, *data.test))))
             since = []
-            progress(number / settings.steps)
-    return History(*(tuple(column) for column in zip(*curve, strict=True))), nnx.merge(graphdef, params, rest)
+            watch(_history(curve))
+    return _history(curve), nnx.merge(graphdef, params, rest)
+
+
+def _history(curve: Sequence[tuple]) -> History:
+    return History(*(tuple(column) for column in zip(*curve, strict=True)))
 
 
 def training_step(graphdef: Any, optimizer: optax.GradientTransformation) -> Callable[..., tuple]:

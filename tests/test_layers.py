@@ -43,7 +43,7 @@ EXTRAS = {
     "linen": {"flax"},
     "study": {"flax", "optax", "sklearn"},
     "claims": {"flax", "optax", "sklearn", "matplotlib", "rich"},
-    "cli": {"rich"},
+    "cli": {"rich", "shtab"},
     "report": {"plotly", "matplotlib", "rich"},
 }
 

@@ -1,0 +1,7 @@
+"""``python -m relujax.cli``, where the script is not on the path."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

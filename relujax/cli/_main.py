@@ -1,0 +1,63 @@
+"""The parser, and what ends each command: an exit code, and one line where something is wrong."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .. import __version__
+from . import _claims, _compare, _completion, _diagnose, _list, _sites, _spectrum
+from ._common import EXIT_CODES, BadInput, Interrupted
+
+_COMMANDS = (_diagnose, _compare, _claims, _list, _sites, _spectrum, _completion)
+_EXAMPLES = """examples:
+  relujax diagnose                                       train stacks of five activations, and report on them
+  relujax diagnose mypackage.models:make --data batch.npz --loss cross_entropy
+  relujax compare before.json after.json                 what is different between saved runs
+  relujax claims                                         what everybody says of ReLU, measured
+  relujax list                                           the activations of this library
+  relujax sites mypackage.models:make --data batch.npz   the activations of your model
+  relujax spectrum mypackage.models:make --data batch.npz --layers
+
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words after ``relujax``; by default those of this process.
+
+    Returns:
+        The exit code: 0 done, 1 a finding that ``--strict`` does not let pass, 2 bad input, 130 interrupted.
+    """
+    try:
+        args = parser().parse_args(argv)
+        return args.command(args)
+    except BadInput as error:
+        print(f"relujax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        left = stop.left if isinstance(stop, Interrupted) else "nothing was written"
+        print(f"relujax: interrupted; {left}", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its options."""
+    whole = _Parser(
+        prog="relujax",
+        description="How gradients travel through deep networks.",
+        epilog=_EXAMPLES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action="version", version=f"relujax {__version__}")
+    commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return whole

@@ -1,0 +1,64 @@
+"""``relujax sites``: the activations of a model."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from ._common import add_command, as_bad_input, console, need_extra, write_json
+from ._models import add_model, load_data, load_model
+
+_EXAMPLES = """  relujax sites mypackage.models:make --data batch.npz
+  relujax sites mypackage.models:make --data batch.npz --json -
+"""
+
+
+def add(commands: Any) -> None:
+    """The command with its options."""
+    parser = add_command(
+        commands,
+        "sites",
+        _sites,
+        "list the activations of your model",
+        "List every activation of a model, found in its equations; nothing is computed.",
+        _EXAMPLES,
+    )
+    add_model(parser)
+
+
+def _sites(args: argparse.Namespace) -> int:
+    need_extra("flax")
+    terminal = console(args)
+    import jax
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..probes import probe, sites
+    from ..report import as_json
+    from ..report._batches import as_batches
+    from ..report._models import output_shape, read_model
+
+    data = load_data(args.data)
+    with as_bad_input():
+        model = read_model(load_model(args.model))
+        x, _ = next(iter(as_batches(data[0], len(data[0]) if data[0].ndim else 1)))
+        output_shape(model, x)
+        found = sites(model.apply, model.params, model.rest, x)
+        stats = jax.eval_shape(probe(model.apply, batch=len(x)), model.params, model.rest, x)[1]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("site", style="bold", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("shape", no_wrap=True)
+    table.add_column("runs", justify="right")
+    table.add_column("source", overflow="fold")
+    for site in found:
+        runs = "?" if site.executions is None else str(site.executions)
+        table.add_row(
+            Text(site.name), Text(site.kind), " × ".join(map(str, site.shape)), runs, Text(site.source or "–")
+        )
+    terminal.print(table)
+    for part in stats.opaque:
+        terminal.print(Text(f"not looked into: {part.primitive} at {part.source or '–'}: {part.reason}", "yellow"))
+    terminal.print(f"{len(found)} sites")
+    numbers = {"sites": [asdict(site) for site in found], "opaque": [asdict(part) for part in stats.opaque]}
+    write_json(args, as_json(numbers))
+    return 0

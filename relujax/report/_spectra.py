@@ -1,0 +1,153 @@
+"""Singular values of a model per example: from the input to each activation, and to the output."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from .._checks import whole
+from .._precision import widen
+from ..health import SiteSummary, Summary
+from ..spectra import layer_spectra, numerical_rank, spectrum
+from ._batches import as_batches
+from ._models import Model, output_shape, read_model
+
+#: A Jacobian of more numbers than this, per example and over all sites, is not built.
+JACOBIAN_LIMIT = 20_000_000
+
+
+def model_spectra(
+    model: Any, x: Any, *, params: Any = None, examples: int = 8, num: int | None = None, layers: bool = False
+) -> dict[str, np.ndarray]:
+    """Singular values of the Jacobian of a model's output in its input, example by example.
+
+    Args:
+        model: as for :func:`relujax.diagnose`.
+        x: inputs ``(examples, ...)``, floating.
+        params: parameters of a plain function.
+        examples: of how many of them, the first ones.
+        num: how many values, the largest, without building the matrix; all by default.
+        layers: also those from the input to each activation site; not with ``num``.
+
+    Returns:
+        ``{"output": values}``, and by name of each site; arrays ``(examples, values)``, descending. Where examples
+        depend on each other (BatchNorm in training mode), each is taken within the whole batch.
+
+    Raises:
+        ValueError: for Jacobians of more than 2e7 numbers without ``num``, and bad numbers.
+        TypeError: for inputs that are not floating.
+
+    Cost: as :func:`relujax.spectrum` and :func:`relujax.layer_spectra`, once per example.
+
+    >>> model_spectra(lambda x: jax.nn.relu(x * jnp.array([3.0, 4.0])), jnp.array([[1.0, -1.0]]))["output"].tolist()
+    [[3.0, 0.0]]
+    """
+    whole("examples", examples)
+    if layers and num is not None:
+        raise ValueError(f"got layers=True with num={num}: expected one of them, as all sites share full Jacobians")
+    read = read_model(model, params)
+    batch, _ = next(iter(as_batches(x, max(1, len(x) if np.ndim(x) else 1))))
+    if not jnp.issubdtype(batch.dtype, jnp.floating):
+        raise TypeError(f"got {batch.dtype} inputs: expected floating ones, as a Jacobian is a derivative")
+    outputs = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(output_shape(read, batch)))
+    coupled = examples_are_coupled(read, batch)
+    numbers = batch[0].size * outputs * (len(batch) if coupled else 1)
+    if num is None and numbers > JACOBIAN_LIMIT:
+        raise ValueError(
+            f"got a Jacobian of {numbers:.1g} numbers per example: expected at most {JACOBIAN_LIMIT:.0e}; ask for the "
+            "largest values only, by num"
+        )
+    count = min(examples, len(batch))
+    found = {"output": _to_output(read.apply, count, coupled, num, read.params, read.rest, batch)}
+    if layers:
+        found |= _to_sites(read.apply, count, coupled, read.params, read.rest, batch)
+    return {name: np.asarray(values) for name, values in found.items()}
+
+
+def with_spectra(
+    summary: Summary, model: Model, batch: np.ndarray, examples: int
+) -> tuple[Summary, tuple[str, ...]]:
+    """The summary with singular values to each site, and notes; what stands against them is such a note."""
+    examples = min(examples, len(batch))
+    if examples < 1:
+        return summary, ("singular values were not asked for",)
+    if not jnp.issubdtype(batch.dtype, jnp.floating):
+        return summary, (f"no singular values: the input is {batch.dtype}, and only floats have a Jacobian",)
+    coupled = examples_are_coupled(model, batch)
+    numbers = batch[0].size * sum(math.prod(row.shape[1:]) for row in summary) * (len(batch) if coupled else 1)
+    if numbers > JACOBIAN_LIMIT:
+        note = f"no singular values: their Jacobians hold {numbers:.1g} numbers per example, over {JACOBIAN_LIMIT:.0e}"
+        return summary, (note,)
+    try:
+        spectra = _to_sites(model.apply, examples, coupled, model.params, model.rest, batch)
+    except TypeError as error:
+        return summary, (f"no singular values: forward mode is refused ({str(error).splitlines()[0]})",)
+    rows = tuple(
+        _with_spectrum(row, np.asarray(spectra[row.name]), batch[0]) if row.name in spectra else row for row in summary
+    )
+    note = "singular values: examples depend on each other (BatchNorm), so each is taken within its batch"
+    return replace(summary, rows=rows), (note,) if coupled else ()
+
+
+def examples_are_coupled(model: Model, batch: Any) -> bool:
+    """Whether the first example's output depends on the others, as under BatchNorm in training mode."""
+    return bool(_is_coupled(model.apply, model.params, model.rest, batch))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _is_coupled(apply: Callable, params: Any, rest: Any, batch: jax.Array) -> jax.Array:
+    def outputs(batch: jax.Array) -> list[jax.Array]:
+        leaves = jax.tree.leaves(apply(params, rest, batch))
+        return [widen(y[0]) for y in leaves if jnp.shape(y)[:1] == batch.shape[:1]]
+
+    among, alone = outputs(batch), outputs(jnp.broadcast_to(batch[:1], batch.shape))
+    moved = [jnp.max(jnp.abs(a - b)) > 1e-3 * jnp.max(jnp.abs(a)) for a, b in zip(among, alone, strict=True)]
+    return jnp.any(jnp.array(moved, bool))
+
+
+def _of_one(apply: Callable, coupled: bool, rest: Any, batch: jax.Array, index: jax.Array) -> tuple[Callable, Any, int]:
+    """``run(params, x)`` of one example alone or within its batch, where it stands in the output, and the batch size."""
+
+    def run(params: Any, x: jax.Array) -> Any:
+        return apply(params, rest, batch.at[index].set(x) if coupled else x[None])
+
+    return (run, index, len(batch)) if coupled else (run, 0, 1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _to_sites(apply: Callable, examples: int, coupled: bool, params: Any, rest: Any, batch: jax.Array) -> dict:
+    """Per site ``(examples, values)``."""
+
+    def of_example(index: jax.Array) -> dict:
+        run, here, size = _of_one(apply, coupled, rest, batch, index)
+        return layer_spectra(run, argnum=1, select=lambda y: y[here], batch=size)(params, batch[index])
+
+    return jax.vmap(of_example)(jnp.arange(examples))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _to_output(
+    apply: Callable, examples: int, coupled: bool, num: int | None, params: Any, rest: Any, batch: jax.Array
+) -> jax.Array:
+    """``(examples, values)``."""
+
+    def of_example(index: jax.Array) -> jax.Array:
+        run, here, _ = _of_one(apply, coupled, rest, batch, index)
+        values = spectrum(lambda x: ravel_pytree(jax.tree.map(lambda y: y[here], run(params, x)))[0], num=num)
+        return values(batch[index]) if num is None else values(batch[index], jax.random.key(0))
+
+    return jax.vmap(of_example)(jnp.arange(examples))
+
+
+def _with_spectrum(row: SiteSummary, values: np.ndarray, example: np.ndarray) -> SiteSummary:
+    size = max(example.size, math.prod(row.shape[1:]))
+    dtype = max(row.dtype, example.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
+    rank = float(np.median(np.asarray(numerical_rank(jnp.asarray(values), size, dtype))))
+    medians = np.median(values, axis=0)[: int(rank)]
+    return replace(row, singular_values=tuple(float(v) for v in medians), rank=rank)
