@@ -1,9 +1,10 @@
 """The verb: a model and batches in, a diagnosis out."""
 
+import contextlib
 import functools
-import math
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +15,14 @@ import numpy as np
 from .._precision import widen
 from ..health import SiteSummary, Summary, alarms, summarize
 from ..probes import Stats, parameter_names, probe, probe_grad, stable_norm
-from ..spectra import layer_spectra, numerical_rank
 from ._batches import as_batches
 from ._diagnosis import Diagnosis
 from ._losses import Loss, check_targets, cross_entropy, resolve
 from ._models import Model, output_shape, read_model
 from ._progress import Progress, showing
+from ._run import PARTIAL
+from ._spectra import with_spectra
 from ._sums import Kept, Sums
-
-#: A Jacobian of more numbers than this, per example and over all sites, is not built.
-JACOBIAN_LIMIT = 20_000_000
 
 
 def diagnose(
@@ -38,6 +37,7 @@ def diagnose(
     title: str | None = None,
     progress: Progress | bool = False,
     resume: str | os.PathLike | None = None,
+    watch: Callable[[Diagnosis], None] | None = None,
 ) -> Diagnosis:
     """Measure how signals and gradients travel through a model, over all the data.
 
@@ -60,6 +60,8 @@ def diagnose(
             there already, the batches that are in it are read from ``batches`` but not measured again: a run that was
             killed ends with the numbers of one that was not. The equations that JAX traces, the weights and every
             number of those batches must be the same as then.
+        watch: called with what was measured until then, every few seconds and when the run is interrupted (Ctrl-C). It
+            has no singular values yet, and a note that says that it is partial.
 
     Returns:
         A :class:`Diagnosis`: ``.summary``, ``.alarms``, ``.to_html()``, ``.to_json()``, ``.figure()``; it shows itself
@@ -82,7 +84,11 @@ def diagnose(
     read, loss = read_model(model, params), resolve(loss)
     edges = None if edges is None else tuple(map(float, edges))
     kept, first = None, None
-    with showing(progress) as show:
+
+    def concluded(total: Sums, seen: int) -> Diagnosis:
+        return _concluded(read, loss, total, seen, title or _title(model))
+
+    with showing(progress) as show, _watching(watch, concluded) as look:
         for x, y in as_batches(batches, batch_size):
             _check_batch(read, loss, x, y, first)
             if kept is None:
@@ -98,26 +104,63 @@ def diagnose(
                 raise ValueError(_nothing_found(found.stats))
             kept.add(found, len(x))
             show(kept.seen)
+            look(kept)
     if kept is None or first is None:
         raise ValueError("got no batch: expected at least one")
-    total, seen = kept.done(), kept.seen
+    found = concluded(kept.done(), kept.seen)
+    summary, note = with_spectra(found.summary, read, first, spectrum_examples)
+    return replace(found, summary=summary, alarms=alarms(summary), notes=(*found.notes, *note))
+
+
+#: Seconds between two looks at a run.
+_LOOK_EVERY = 2.0
+
+
+@contextlib.contextmanager
+def _watching(
+    watch: Callable[[Diagnosis], None] | None, concluded: Callable[[Sums, int], Diagnosis]
+) -> Iterator[Callable[[Kept], None]]:
+    """Yields what is called with the sums after each batch, and hands on a diagnosis of them every few seconds."""
+    shown, kept = time.monotonic(), None
+
+    def look(now: Kept) -> None:
+        nonlocal shown, kept
+        kept = now
+        if watch is not None and time.monotonic() - shown >= _LOOK_EVERY:
+            hand_on("still measuring")
+            shown = time.monotonic()
+
+    def hand_on(why: str) -> None:
+        if watch is not None and kept is not None and kept.so_far is not None:
+            found = concluded(kept.so_far, kept.seen)
+            note = f"{PARTIAL}{why}, {kept.seen:,} examples until now; no singular values yet"
+            watch(replace(found, notes=(note, *found.notes)))
+
+    try:
+        yield look
+    except KeyboardInterrupt:
+        hand_on("interrupted")
+        raise
+
+
+def _concluded(model: Model, loss: Loss | None, total: Sums, seen: int, title: str) -> Diagnosis:
+    """What the sums say, without the spectra."""
     summary = summarize(total.stats)
     notes = list(dict.fromkeys(map(_opaque_note, summary.opaque)))
     if loss is None:
         notes.append("no loss was given: nothing was measured backward")
-    elif jax.tree.leaves(read.params):
+    elif jax.tree.leaves(model.params):
         summary = _with_weight_gradients(summary, jax.tree.map(lambda g: g / seen, total.gradient))
     else:
         notes.append("the model shows no parameters: their gradients were not measured")
-    summary, note = _with_spectra(summary, read, first, spectrum_examples)
     return Diagnosis(
         summary=summary,
         alarms=alarms(summary),
         examples=seen,
         loss=None if loss is None else float(total.loss) / seen,
         accuracy=int(total.hits) / int(total.labels) if loss is cross_entropy else None,
-        notes=(*notes, *note),
-        title=title or _title(model),
+        notes=tuple(notes),
+        title=title,
     )
 
 
@@ -205,60 +248,3 @@ def _with_weight_gradients(summary: Summary, gradient: Any) -> Summary:
         return replace(row, weight_gradient_norm=float(norm), weight_gradient_mean=float(mean))
 
     return replace(summary, rows=tuple(map(measured, summary)))
-
-
-def _with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: int) -> tuple[Summary, tuple[str, ...]]:
-    examples = min(examples, len(batch))
-    if examples < 1:
-        return summary, ("singular values were not asked for",)
-    if not jnp.issubdtype(batch.dtype, jnp.floating):
-        return summary, (f"no singular values: the input is {batch.dtype}, and only floats have a Jacobian",)
-    coupled = bool(_is_coupled(model.apply, model.params, model.rest, batch))
-    numbers = batch[0].size * sum(math.prod(row.shape[1:]) for row in summary) * (len(batch) if coupled else 1)
-    if numbers > JACOBIAN_LIMIT:
-        note = f"no singular values: their Jacobians hold {numbers:.1g} numbers per example, over {JACOBIAN_LIMIT:.0e}"
-        return summary, (note,)
-    try:
-        spectra = _example_spectra(model.apply, examples, coupled, model.params, model.rest, batch)
-    except TypeError as error:
-        return summary, (f"no singular values: forward mode is refused ({str(error).splitlines()[0]})",)
-    rows = tuple(
-        _with_spectrum(row, np.asarray(spectra[row.name]), batch[0]) if row.name in spectra else row for row in summary
-    )
-    note = "singular values: examples depend on each other (BatchNorm), so each is taken within its batch"
-    return replace(summary, rows=rows), (note,) if coupled else ()
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _is_coupled(apply: Callable, params: Any, rest: Any, batch: jax.Array) -> jax.Array:
-    """Whether the first example's output depends on the others, as under BatchNorm in training mode."""
-
-    def outputs(batch: jax.Array) -> list[jax.Array]:
-        leaves = jax.tree.leaves(apply(params, rest, batch))
-        return [widen(y[0]) for y in leaves if jnp.shape(y)[:1] == batch.shape[:1]]
-
-    among, alone = outputs(batch), outputs(jnp.broadcast_to(batch[:1], batch.shape))
-    moved = [jnp.max(jnp.abs(a - b)) > 1e-3 * jnp.max(jnp.abs(a)) for a, b in zip(among, alone, strict=True)]
-    return jnp.any(jnp.array(moved, bool))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _example_spectra(apply: Callable, examples: int, coupled: bool, params: Any, rest: Any, batch: jax.Array) -> dict:
-    """Per site ``(examples, values)``: of each example alone, or within its batch where examples are coupled."""
-
-    def of_example(index: jax.Array) -> dict:
-        def run(params: Any, x: jax.Array) -> Any:
-            return apply(params, rest, batch.at[index].set(x) if coupled else x[None])
-
-        here, size = (index, len(batch)) if coupled else (0, 1)
-        return layer_spectra(run, argnum=1, select=lambda y: y[here], batch=size)(params, batch[index])
-
-    return jax.vmap(of_example)(jnp.arange(examples))
-
-
-def _with_spectrum(row: SiteSummary, values: np.ndarray, example: np.ndarray) -> SiteSummary:
-    size = max(example.size, math.prod(row.shape[1:]))
-    dtype = max(row.dtype, example.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
-    rank = float(np.median(np.asarray(numerical_rank(jnp.asarray(values), size, dtype))))
-    medians = np.median(values, axis=0)[: int(rank)]
-    return replace(row, singular_values=tuple(float(v) for v in medians), rank=rank)

@@ -14,7 +14,13 @@ from typing import Any
 _PACKED_FROM = 100_000
 
 
-def document(title: str, body: str, scripts: Sequence[str] = (), data: Mapping[str, Any] | None = None) -> str:
+def document(
+    title: str,
+    body: str,
+    scripts: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+    refresh: int | None = None,
+) -> str:
     """One self-contained HTML page in the look of the report.
 
     Args:
@@ -23,6 +29,7 @@ def document(title: str, body: str, scripts: Sequence[str] = (), data: Mapping[s
         scripts: JavaScript sources, run in this order once body and data are there; the policy allows them by their
             hashes alone. Where one is long all are packed, so that plotly takes 2 MB instead of 5.
         data: values for JSON by the id under which a script finds them: ``document.getElementById(id).textContent``.
+        refresh: seconds after which the page loads itself again; by default it does not.
 
     Returns:
         The page.
@@ -44,13 +51,14 @@ def document(title: str, body: str, scripts: Sequence[str] = (), data: Mapping[s
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+    again = f'<meta http-equiv="refresh" content="{int(refresh)}">\n' if refresh else ""
     without = "<noscript><p>The figures need JavaScript; words and tables do not.</p></noscript>" if scripts else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+{again}<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{html.escape(title)}</title>
 <link rel="icon" href="data:,">

@@ -23,11 +23,13 @@ _TITLE = "How gradients travelled"
 _PLACES = 2
 
 
-def page(runs: Sequence[Run]) -> str:
+def page(runs: Sequence[Run], refresh: int | None = None) -> str:
     """One HTML page for the runs: verdict, findings, the picture of the stack, tables, layers, what was not measured.
 
     Args:
         runs: at least one; figures and tables show them side by side, the others against the first.
+        refresh: after so many seconds the page loads itself again, for a file that is written anew while it is looked
+            at; by default it does not.
 
     Returns:
         The page, of about 2 MB. Its scripts are inline and allowed by their hashes alone; nothing is loaded.
@@ -54,7 +56,7 @@ def page(runs: Sequence[Run]) -> str:
         "figures": {_plot_key(c, i): _figure(c, i) for c in (whole, *further) for i in range(len(c.panels))},
         "layers": layer_data(runs),
     }
-    return document(_title(runs), body, scripts=(get_plotlyjs(), asset("report.js")), data=data)
+    return document(_title(runs), body, scripts=(get_plotlyjs(), asset("report.js")), data=data, refresh=refresh)
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -70,9 +70,7 @@ def model_spectra(
     return {name: np.asarray(values) for name, values in found.items()}
 
 
-def with_spectra(
-    summary: Summary, model: Model, batch: np.ndarray, examples: int
-) -> tuple[Summary, tuple[str, ...]]:
+def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: int) -> tuple[Summary, tuple[str, ...]]:
     """The summary with singular values to each site, and notes; what stands against them is such a note."""
     examples = min(examples, len(batch))
     if examples < 1:
@@ -112,7 +110,7 @@ def _is_coupled(apply: Callable, params: Any, rest: Any, batch: jax.Array) -> ja
 
 
 def _of_one(apply: Callable, coupled: bool, rest: Any, batch: jax.Array, index: jax.Array) -> tuple[Callable, Any, int]:
-    """``run(params, x)`` of one example alone or within its batch, where it stands in the output, and the batch size."""
+    """``run(params, x)`` of one example, alone or within its batch; where it stands in the output; the batch size."""
 
     def run(params: Any, x: jax.Array) -> Any:
         return apply(params, rest, batch.at[index].set(x) if coupled else x[None])

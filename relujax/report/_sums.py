@@ -169,10 +169,15 @@ class Kept:
 
     def add(self, found: Sums, examples: int) -> None:
         """Add a batch."""
-        self._total = jax.tree.map(to_host, found) if self._total is None else self._total.add(found)
-        self._batches, self.seen = self._batches + 1, self.seen + examples
+        total = jax.tree.map(to_host, found) if self._total is None else self._total.add(found)
+        self._total, self._batches, self.seen = total, self._batches + 1, self.seen + examples
         if time.monotonic() - self._written >= SAVE_EVERY:
             self._write()
+
+    @property
+    def so_far(self) -> Sums | None:
+        """The sums of the batches until now."""
+        return self._total
 
     def done(self) -> Sums:
         """The sums of all batches, which the file has now too."""

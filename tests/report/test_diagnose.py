@@ -317,11 +317,11 @@ def test_the_model_stays_as_it_is():
 def test_equal_models_are_compiled_once():
     """Other weights of the same network cost no new compilation, and the cache does not grow with them."""
     rx.diagnose(NnxNet(), (X, Y), loss="cross_entropy")
-    sizes = [fun._cache_size() for fun in (_diagnose._forward_backward, _diagnose._example_spectra)]
+    sizes = [fun._cache_size() for fun in (_diagnose._forward_backward, _spectra._to_sites)]
     model = NnxNet()
     model.first.kernel[...] *= 2
     found = rx.diagnose(model, (X, Y), loss="cross_entropy")
-    assert [fun._cache_size() for fun in (_diagnose._forward_backward, _diagnose._example_spectra)] == sizes
+    assert [fun._cache_size() for fun in (_diagnose._forward_backward, _spectra._to_sites)] == sizes
     # And no stale weights with it.
     h = np.maximum(np.float64(X) @ (2 * PARAMS["first"]["kernel"]) + PARAMS["first"]["bias"], 0)
     assert found.summary[0].largest == pytest.approx(h.max(), rel=1e-6)
@@ -433,11 +433,11 @@ def test_an_input_of_integers_has_no_singular_values():
 
 
 def test_a_jacobian_beyond_the_limit_is_not_built(monkeypatch):
-    monkeypatch.setattr(_diagnose, "JACOBIAN_LIMIT", 59)
+    monkeypatch.setattr(_spectra, "JACOBIAN_LIMIT", 59)
     found = rx.diagnose(apply, X, params=PARAMS)
     assert found.summary[0].singular_values is None
     assert found.notes[1].startswith("no singular values: their Jacobians hold 6e+01 numbers per example, over 6e+01")
-    monkeypatch.setattr(_diagnose, "JACOBIAN_LIMIT", 60)  # 5 inputs times 12 units
+    monkeypatch.setattr(_spectra, "JACOBIAN_LIMIT", 60)  # 5 inputs times 12 units
     assert rx.diagnose(apply, X, params=PARAMS).summary[0].singular_values
 
 
