@@ -59,7 +59,7 @@ def diagnose(
         resume: a file that keeps the sums, written every few seconds and at the end, whole or not at all. Where it is
             there already, the batches that are in it are read from ``batches`` but not measured again: a run that was
             killed ends with the numbers of one that was not. The equations that JAX traces, the weights and every
-            number of those batches must be the same as then.
+            number of those batches must be the same as then, and so must the edges.
 
     Returns:
         A :class:`Diagnosis`: ``.summary``, ``.alarms``, ``.to_html()``, ``.to_json()``, ``.figure()``; it shows itself
@@ -87,7 +87,7 @@ def diagnose(
             _check_batch(read, loss, x, y, first)
             if kept is None:
                 first = x[:64]
-                kept = Kept(resume, read, loss, x, y)
+                kept = Kept(resume, read, loss, x, y, edges)
             if kept.holds(x, y):
                 continue
             if loss is None:

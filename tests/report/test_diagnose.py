@@ -489,6 +489,15 @@ def test_outputs_that_overflow_are_reported_and_drawn():
     assert "<html" in found.to_html()
 
 
+@pytest.mark.parametrize("loss", [None, "cross_entropy"])
+def test_outputs_are_counted_between_edges_over_all_batches(loss):
+    found = rx.diagnose(apply, (X, Y), params=PARAMS, loss=loss, batch_size=8, edges=[0.25, 1.0], spectrum_examples=0)
+    first = np.asarray(rx.relu(dense(PARAMS["first"], X)))
+    counts = [(first < 0.25).sum(), ((first >= 0.25) & (first < 1)).sum(), (first >= 1).sum()]
+    assert found.summary[0].output_histogram == tuple(counts)
+    assert found.summary[0].output_edges == (0.25, 1.0)
+
+
 def test_progress_counts_examples():
     seen = []
     rx.diagnose(rx.relu, X, batch_size=16, progress=seen.append, spectrum_examples=0)
