@@ -38,11 +38,11 @@ from .spectra import (
 )
 
 if TYPE_CHECKING:
-    from . import init as init, theory as theory
+    from . import init as init, report as report, theory as theory
     from .report import Diagnosis as Diagnosis, diagnose as diagnose
 
 
-_MODULES = ("init", "linen", "nnx", "theory", "torch")
+_MODULES = ("init", "linen", "nnx", "report", "theory", "torch")
 _OF_REPORT = ("Diagnosis", "diagnose")
 
 

@@ -25,6 +25,8 @@ from ._sums import Kept, Sums
 #: A Jacobian of more numbers than this, per example and over all sites, is not built.
 JACOBIAN_LIMIT = 20_000_000
 
+Edges = tuple[float, ...] | None
+
 
 def diagnose(
     model: Any,
@@ -80,7 +82,7 @@ def diagnose(
     (0.5, 1.0)
     """
     read, loss = read_model(model, params), resolve(loss)
-    edges = None if edges is None else tuple(map(float, edges))
+    edges = _read_edges(edges)
     kept, first = None, None
     with showing(progress) as show:
         for x, y in as_batches(batches, batch_size):
@@ -121,6 +123,13 @@ def diagnose(
     )
 
 
+def _read_edges(edges: Any) -> Edges:
+    try:
+        return None if edges is None else tuple(map(float, edges))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"got edges={edges!r}: expected numbers in ascending order, or None") from error
+
+
 def _title(model: Any) -> str:
     model = model[0] if isinstance(model, tuple) else model
     return getattr(model, "__name__", type(model).__name__)
@@ -132,9 +141,6 @@ def _check_batch(model: Model, loss: Loss | None, x: Any, y: Any, first: Any) ->
     outputs = output_shape(model, x)
     if loss is not None:
         check_targets(loss, outputs, y)
-
-
-Edges = tuple[float, ...] | None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
