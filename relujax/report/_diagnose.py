@@ -24,6 +24,8 @@ from ._run import PARTIAL
 from ._spectra import with_spectra
 from ._sums import Kept, Sums
 
+Edges = tuple[float, ...] | None
+
 
 def diagnose(
     model: Any,
@@ -59,7 +61,7 @@ def diagnose(
         resume: a file that keeps the sums, written every few seconds and at the end, whole or not at all. Where it is
             there already, the batches that are in it are read from ``batches`` but not measured again: a run that was
             killed ends with the numbers of one that was not. The equations that JAX traces, the weights and every
-            number of those batches must be the same as then.
+            number of those batches must be the same as then, and so must the edges.
         watch: called with what was measured until then, every few seconds and when the run is interrupted (Ctrl-C). It
             has no singular values yet, and a note that says that it is partial.
 
@@ -82,7 +84,7 @@ def diagnose(
     (0.5, 1.0)
     """
     read, loss = read_model(model, params), resolve(loss)
-    edges = None if edges is None else tuple(map(float, edges))
+    edges = _read_edges(edges)
     kept, first = None, None
 
     def concluded(total: Sums, seen: int) -> Diagnosis:
@@ -93,7 +95,7 @@ def diagnose(
             _check_batch(read, loss, x, y, first)
             if kept is None:
                 first = x[:64]
-                kept = Kept(resume, read, loss, x, y)
+                kept = Kept(resume, read, loss, x, y, edges)
             if kept.holds(x, y):
                 continue
             if loss is None:
@@ -164,6 +166,13 @@ def _concluded(model: Model, loss: Loss | None, total: Sums, seen: int, title: s
     )
 
 
+def _read_edges(edges: Any) -> Edges:
+    try:
+        return None if edges is None else tuple(map(float, edges))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"got edges={edges!r}: expected numbers in ascending order, or None") from error
+
+
 def _title(model: Any) -> str:
     model = model[0] if isinstance(model, tuple) else model
     return getattr(model, "__name__", type(model).__name__)
@@ -175,9 +184,6 @@ def _check_batch(model: Model, loss: Loss | None, x: Any, y: Any, first: Any) ->
     outputs = output_shape(model, x)
     if loss is not None:
         check_targets(loss, outputs, y)
-
-
-Edges = tuple[float, ...] | None
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -77,8 +77,9 @@ def _typed(hint: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         return None if value is None else _typed(next(arg for arg in args if arg is not type(None)), value)
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
-        return hint(**{field.name: _typed(hints[field.name], value[field.name]) for field in fields(hint)})
+        make: Any = hint
+        hints = get_type_hints(make)
+        return make(**{field.name: _typed(hints[field.name], value[field.name]) for field in fields(make)})
     if origin is tuple:
         return tuple(_typed(args[0], item) for item in _of(list, value))
     if origin is Mapping:

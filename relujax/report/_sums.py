@@ -56,8 +56,8 @@ def _with_sites_of(found: Stats, stats: Stats) -> Stats:
     return Stats(by_site, stats.opaque)
 
 
-def fingerprint(model: Model, loss: Any, x: Any, y: Any) -> int:
-    """A number of what is computed on a batch, and with what: equations forward and backward, weights, the batch.
+def fingerprint(model: Model, loss: Any, x: Any, y: Any, edges: Any = None) -> int:
+    """A number of what is computed on a batch, and with what: equations both ways, weights, the batch, edges.
 
     The same in another process of the same versions: addresses of objects do not count.
     """
@@ -70,7 +70,8 @@ def fingerprint(model: Model, loss: Any, x: Any, y: Any) -> int:
 
     closed = jax.make_jaxpr(computed)(model.params, model.rest, x, y)
     number = zlib.crc32(_ADDRESS.sub("", str(closed)).encode())
-    return checksum((closed.consts, model.params, model.rest, x, y), number)
+    edges = None if edges is None else np.float64(edges)
+    return checksum((closed.consts, model.params, model.rest, x, y, edges), number)
 
 
 def checksum(tree: Any, number: int = 0) -> int:
@@ -90,7 +91,8 @@ class Kept:
         model: what is measured.
         loss: by which loss, or None.
         x: the inputs of the first batch.
-        y: its targets; with the three before they must be what the file was kept for.
+        y: its targets.
+        edges: of the histograms of outputs; like all before, they must be those that the file was kept for.
 
     Attributes:
         seen: of how many examples the sums are.
@@ -99,7 +101,9 @@ class Kept:
         ValueError: for a folder that is not there, or a file that was kept for something else.
     """
 
-    def __init__(self, path: str | os.PathLike | None, model: Model, loss: Any, x: Any, y: Any) -> None:
+    def __init__(
+        self, path: str | os.PathLike | None, model: Model, loss: Any, x: Any, y: Any, edges: Any = None
+    ) -> None:
         self._path = None if path is None else Path(path)
         self._total: Sums | None = None
         self._batches = self.seen = 0
@@ -111,7 +115,7 @@ class Kept:
             return
         if not self._path.parent.is_dir():
             raise ValueError(f"got resume={str(path)!r}, and there is no folder {self._path.parent}: expected one")
-        self._fingerprint = fingerprint(model, loss, x, y)
+        self._fingerprint = fingerprint(model, loss, x, y, edges)
         if self._path.exists():
             self._read(self._path, jax.tree.structure(model.params if loss is not None else None))
 
@@ -127,8 +131,8 @@ class Kept:
             ) from error
         if number != self._fingerprint:
             raise ValueError(
-                f"got resume={str(path)!r}, which was kept for another model, other weights, another loss or other "
-                "data: expected the same ones as then, or the name of a file that does not exist"
+                f"got resume={str(path)!r}, which was kept for another model, other weights, another loss, other "
+                "edges or other data: expected the same ones as then, or the name of a file that does not exist"
             )
         self._batches, self.seen = held
         self._held, self._held_data = (self._batches, self.seen), data

@@ -75,6 +75,8 @@ def test_a_row_by_hand():
         silent=0,
         weights=("hidden/kernel",),
     )
+    assert row.dead_fraction == 0.5
+    assert row.root_mean_square == pytest.approx(np.sqrt(216 / 24))
     assert (row.weight_gradient_norm, row.weight_gradient_mean, row.singular_values, row.rank) == (None,) * 4
     assert (row.saturated, row.saturated_fraction, row.output_histogram) == (None, None, None)
     assert (row.step, row.steps) == ((), ())

@@ -132,6 +132,25 @@ def test_a_run_is_hidden_and_shown_by_its_button(tab, plain):
         assert count(tab, "details[data-run='0']:not([hidden])") == (2 if pressed == "true" else 0)
 
 
+def test_bands_of_singular_values_are_drawn_for_two_runs_at_most_and_stages_zoom_together(tab, folder):
+    found = diagnosis()
+    values = tuple(2.0**-n for n in range(9))
+    rows = tuple(replace(row, singular_values=values) for row in found.summary)
+    wide = replace(found, summary=replace(found.summary, rows=rows))
+    path = folder / "three.html"
+    path.write_text(page(two_runs(wide, ("one", "two", "three"))), encoding="utf-8")
+    tab.open(path)
+    fans = f"{PICTURE}.data.filter(t => t.meta.role === 'fan' && t.visible).length"
+    assert tab.run(fans) == 0
+    tab.run(f"{BUTTON}.click()")
+    tab.wait(f"{fans} > 0")
+    assert tab.run(fans) == 2 * 4  # of two runs, the edges of two bands
+    tab.run(f"Plotly.relayout({PICTURE}, {{'xaxis.range[0]': 1.25, 'xaxis.range[1]': 1.75}}).then(() => null)")
+    other = "document.querySelector('[data-figure=picture-1]').layout.xaxis.range"
+    tab.wait(f"{other}[0] === 1.25")
+    assert tab.run(other) == [1.25, 1.75]
+
+
 def test_a_layer_is_picked_from_the_table(tab, plain):
     tab.open(plain)
     for number, name, other in ((0, "first/relu", "second/relu"), (1, "second/relu", "first/relu")):

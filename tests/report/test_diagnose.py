@@ -11,7 +11,7 @@ from flax import linen as nn, nnx
 from small_models import PARAMS, LinenNet, NnxNet, X, Y, apply, closed, dense, forms, mean_loss, normal
 
 import relujax as rx
-from relujax.report import _diagnose
+from relujax.report import _diagnose, _spectra
 
 EXACT = ("kind", "units", "examples", "active_fraction", "dead", "dead_bound", "nonfinite", "active_histogram")
 CLOSE = ("mean", "std", "largest", "signal_norm", "signal_zero_fraction", "rank", "singular_values")
@@ -487,6 +487,15 @@ def test_outputs_that_overflow_are_reported_and_drawn():
     assert found.alarms[0].rule == "non-finite"
     assert found.alarms[0].site == "b/relu"
     assert "<html" in found.to_html()
+
+
+@pytest.mark.parametrize("loss", [None, "cross_entropy"])
+def test_outputs_are_counted_between_edges_over_all_batches(loss):
+    found = rx.diagnose(apply, (X, Y), params=PARAMS, loss=loss, batch_size=8, edges=[0.25, 1.0], spectrum_examples=0)
+    first = np.asarray(rx.relu(dense(PARAMS["first"], X)))
+    counts = [(first < 0.25).sum(), ((first >= 0.25) & (first < 1)).sum(), (first >= 1).sum()]
+    assert found.summary[0].output_histogram == tuple(counts)
+    assert found.summary[0].output_edges == (0.25, 1.0)
 
 
 def test_progress_counts_examples():

@@ -65,6 +65,12 @@ def test_a_batch_has_at_least_one_example(size):
         rx.diagnose(rx.relu, X, batch_size=size)
 
 
+@pytest.mark.parametrize("edges", [3, ["a"], [1.0, 0.0], []], ids=["number", "words", "descending", "none"])
+def test_edges_are_ascending_numbers(edges):
+    with pytest.raises(ValueError, match=r"got edges=.*expected .*in ascending order"):
+        rx.diagnose(rx.relu, X, edges=edges)
+
+
 OUTPUTS = np.zeros((37, 3), np.float32)
 TARGETS = {
     "missing": ("cross_entropy", None, r"got a loss but no targets: expected batches of \(x, y\)"),

@@ -76,6 +76,7 @@ OTHERS = {
     "targets": {"batches": (X, (Y + 1) % 3)},
     "loss": {"loss": None},
     "batch size": {"batch_size": 8},
+    "edges": {"edges": (0.0, 1.0)},
 }
 
 
