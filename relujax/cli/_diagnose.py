@@ -119,10 +119,12 @@ class _Report:
 
     Attributes:
         runs: those that are done.
+        waiting: names of those that are not begun.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.runs: list = []
+        self.waiting: list[str] = []
         self._args, self._now, self._written = args, None, time.monotonic()
 
     def look(self, run: Any) -> None:
@@ -152,7 +154,8 @@ class _Report:
             self.runs.append(self._now)
         if self.runs:
             last = self.runs[-1]
-            self.runs[-1] = replace(last, notes=(*last.notes, f"{PARTIAL}interrupted before all was measured"))
+            rest = f"; not begun: {', '.join(self.waiting)}" if self.waiting else ""
+            self.runs[-1] = replace(last, notes=(*last.notes, f"{PARTIAL}interrupted{rest}"))
             self.write()
         return bool(self.runs)
 
@@ -175,6 +178,7 @@ def _stacks(args: argparse.Namespace, terminal: Any, report: _Report) -> None:
         data = study.digits(settings[0].seed)
     with progress(terminal) as advance:
         for number, item in enumerate(settings):
+            report.waiting = names[number + 1 :]
             tell = _share_of(advance, item.activation, number, len(settings))
             report.done(study.run(item, data, tell, watch=report.look))
 

@@ -105,8 +105,12 @@ def _is_coupled(apply: Callable, params: Any, rest: Any, batch: jax.Array) -> ja
         return [widen(y[0]) for y in leaves if jnp.shape(y)[:1] == batch.shape[:1]]
 
     among, alone = outputs(batch), outputs(jnp.broadcast_to(batch[:1], batch.shape))
-    moved = [jnp.max(jnp.abs(a - b)) > 1e-3 * jnp.max(jnp.abs(a)) for a, b in zip(among, alone, strict=True)]
-    return jnp.any(jnp.array(moved, bool))
+    # What is finite in the batch and not finite alone has moved too: a deviation of 0 was divided by.
+    same = [
+        jnp.all((jnp.abs(a - b) <= 1e-3 * jnp.max(jnp.abs(a))) | ~jnp.isfinite(a))
+        for a, b in zip(among, alone, strict=True)
+    ]
+    return ~jnp.all(jnp.array(same, bool))
 
 
 def _of_one(apply: Callable, coupled: bool, rest: Any, batch: jax.Array, index: jax.Array) -> tuple[Callable, Any, int]:

@@ -1,99 +1,23 @@
-"""The command line: what it writes and prints, and that bad input ends in one line and leaves nothing behind."""
+"""``relujax diagnose``: what it writes and prints, and that bad input ends in one line and leaves nothing behind."""
 
 import json
-import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
+import workplace
+from workplace import RNG, STACK, X, Y, assert_one_line, files, read
 
 import relujax as rx
 from relujax import cli, study
-
-MODELS = """
-import numpy as np
-import relujax as rx
-from flax import linen, nnx
-
-W = np.sin(np.arange(12, dtype=np.float32)).reshape(4, 3)
-
-class Net(nnx.Module):
-    def __init__(self):
-        self.hidden = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
-    def __call__(self, x):
-        return rx.relu(self.hidden(x))
-
-class LinenNet(linen.Module):
-    @linen.compact
-    def __call__(self, x):
-        return rx.relu(linen.Dense(3, name="hidden")(x))
-
-def pair():
-    return LinenNet(), {"params": {"hidden": {"kernel": W, "bias": W[0]}}}
-
-def function():
-    return lambda x: rx.relu(x @ W)
-
-def linear():
-    return lambda x: x @ W
-
-def raises():
-    raise RuntimeError("no weights\\nin this folder")
-
-def needs(size):
-    return None
-
-def nothing():
-    return None
-
-NUMBER = 3
-"""
-RNG = np.random.default_rng(0)
-X = RNG.standard_normal((9, 4)).astype(np.float32)
-Y = np.int32(np.arange(9) % 3)
-DIGITS = study.digits
-STACK = "--activation relu --depth 2 --width 4 --steps 3"
-
-
-def few_digits(seed):
-    """The first of them: one shape of batch is quicker to compile than two."""
-    data = DIGITS(seed)
-    return study.Digits(*((x[:n], y[:n]) for (x, y), n in ((data.train, 128), (data.test, 40))))
-
-
-@pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
-    """A folder of one's own to work in, with modules of models that can be imported from it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))  # the command line adds the working folder
-    monkeypatch.setenv("COLUMNS", "140")
-    monkeypatch.delitem(sys.modules, "some_models", raising=False)
-    Path("some_models.py").write_text(MODELS)
-    Path("broken_module.py").write_text("import no_such_dependency_of_mine")
-    Path("failing_module.py").write_text("1 / 0")
-    Path("folder").mkdir()
-    np.savez("good.npz", x=X, y=Y)
-    monkeypatch.setattr(study, "digits", few_digits)
-    # Optax and Flax mix dtypes and ranks themselves.
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield tmp_path
+from relujax.cli import _common, _diagnose
 
 
 def run(line):
-    return cli.main(["diagnose", *line.split()])
-
-
-def files():
-    """Everything that is not Python's own."""
-    return {str(p) for p in Path().rglob("*") if "__pycache__" not in p.parts}
-
-
-def read(path):
-    return json.loads(Path(path).read_text())
+    return workplace.run(f"diagnose {line}")
 
 
 def test_a_run_writes_a_page_and_its_numbers_and_prints_a_table(capsys):
@@ -127,7 +51,7 @@ def test_the_same_seed_gives_the_same_numbers_to_the_last_byte():
 def test_the_stack_s_options_arrive(monkeypatch):
     seen = []
 
-    def fake_run(settings, data, progress):
+    def fake_run(settings, data, progress, watch):
         seen.append(settings)
         raise KeyboardInterrupt
 
@@ -140,8 +64,8 @@ def test_the_stack_s_options_arrive(monkeypatch):
     assert seen[1] == study.Settings("relu")
 
 
-def test_interrupting_writes_nothing(monkeypatch, capsys):
-    def interrupted(*_):
+def test_interrupting_before_anything_is_measured_writes_nothing(monkeypatch, capsys):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study, "run", interrupted)
@@ -149,6 +73,63 @@ def test_interrupting_writes_nothing(monkeypatch, capsys):
     assert run(STACK) == 130
     assert capsys.readouterr().err == "relujax: interrupted; nothing was written\n"
     assert files() == before
+
+
+def test_interrupting_leaves_a_report_of_what_was_measured(monkeypatch, capsys):
+    whole = study.run
+
+    def stopped(settings, data, progress, watch):
+        def look(found):
+            watch(found)
+            if settings.activation == "tanh" and found.history:
+                raise KeyboardInterrupt
+
+        return whole(settings, data, progress, look)
+
+    monkeypatch.setattr(study, "run", stopped)
+    assert run(f"{STACK} --activation tanh --activation elu --out page.html --json numbers.json") == 130
+    assert capsys.readouterr().err == "relujax: interrupted; what was measured until then is in page.html\n"
+    relu, tanh = read("numbers.json")["runs"]
+    assert (list(relu["stages"]), relu["notes"]) == (["at initialisation", "after training"], [])
+    assert (list(tanh["stages"]), tanh["history"]["step"]) == (["at initialisation"], [1])
+    assert tanh["notes"] == ["partial: tanh is at step 1 of 3", "partial: interrupted; not begun: elu"]
+    assert "This report is partial" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_a_report_that_is_watched_loads_itself_again_until_it_is_done(monkeypatch):
+    pages = []
+
+    def keep(path, text):
+        pages.append(text)
+
+    monkeypatch.setattr(_diagnose, "write", keep)
+    monkeypatch.setattr(_diagnose, "_WRITE_EVERY", 0)
+    monkeypatch.setattr("relujax.report._diagnose._LOOK_EVERY", 0)
+    np.savez("twice.npz", x=np.tile(X, (60, 1)))
+    assert run("some_models:function --data twice.npz --out page.html --watch") == 0
+    assert ["This report is partial" in text for text in pages] == [True, True, True, False]
+    pages.clear()
+    monkeypatch.setattr(_diagnose, "_WRITE_EVERY", 1e-9)
+    assert run(f"{STACK} --out page.html --watch") == 0
+    assert ["This report is partial" in text for text in pages] == [True] * 4 + [False]
+
+
+def test_strict_ends_with_one_where_a_finding_is_critical():
+    assert run("some_models:dead --data good.npz") == 0
+    assert run("some_models:dead --data good.npz --strict") == 1
+    assert run("some_models:function --data good.npz --strict") == 0
+
+
+def test_quiet_prints_nothing(capsys):
+    assert run("some_models:function --data good.npz --quiet") == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+
+
+def test_json_to_standard_output_is_json_alone(capsys):
+    assert run("some_models:function --data good.npz --json -") == 0
+    [one] = json.loads(capsys.readouterr().out)["runs"]
+    assert one["name"] == "some_models:function"
 
 
 @pytest.mark.parametrize(("factory", "site"), [("Net", "hidden/relu"), ("pair", "hidden/relu"), ("function", "relu")])
@@ -307,15 +288,6 @@ BAD = {
 }
 
 
-def assert_one_line(capsys, message):
-    printed = capsys.readouterr()
-    assert printed.err.startswith("relujax: "), printed.err
-    assert printed.err.count("\n") == 1
-    assert "Traceback" not in printed.out + printed.err
-    assert "report:" not in printed.out
-    assert re.search(message, printed.err), printed.err
-
-
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_and_leaves_nothing_behind(case, capsys):
     line, message = BAD[case]
@@ -326,7 +298,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(case, capsys):
     assert files() == before
 
 
-@pytest.mark.parametrize("option", [name.replace("_", "-") for name in ("activation", *cli._STACK_OPTIONS)])
+@pytest.mark.parametrize("option", [name.replace("_", "-") for name in ("activation", *_diagnose.STACK_OPTIONS)])
 def test_a_stack_s_options_do_not_go_with_a_model_of_your_own(option, capsys):
     values = {"activation": "relu", "optimizer": "adam", "init": "auto", "batch-norm": ""}
     before = files()
@@ -336,7 +308,7 @@ def test_a_stack_s_options_do_not_go_with_a_model_of_your_own(option, capsys):
 
 
 def test_every_setting_of_a_stack_can_be_given():
-    assert {"activation", *cli._STACK_OPTIONS} == study.Settings.__dataclass_fields__.keys()
+    assert {"activation", *_diagnose.STACK_OPTIONS} == study.Settings.__dataclass_fields__.keys()
 
 
 @pytest.mark.parametrize(("where", "what"), [("os", "replace"), ("Path", "write_text")])
@@ -345,15 +317,15 @@ def test_a_disk_that_fails_leaves_no_half_a_file(where, what, monkeypatch, capsy
         raise OSError(28, "No space left on device")
 
     before = files()
-    monkeypatch.setattr(getattr(cli, where), what, fail)
+    monkeypatch.setattr(getattr(_common, where), what, fail)
     assert run(f"{OWN} --data good.npz --out page.html") == 2
     assert_one_line(capsys, r"cannot write page.html: No space left on device")
     assert files() == before
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys):
-    find = cli.importlib.util.find_spec
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None if name == "plotly" else find(name))
+    find = _common.importlib.util.find_spec
+    monkeypatch.setattr(_common.importlib.util, "find_spec", lambda name: None if name == "plotly" else find(name))
     assert run(STACK) == 2
     assert_one_line(capsys, r"plotly is not installed: expected the report extra; pip install 'relujax\[report\]'")
 

@@ -1,0 +1,57 @@
+"""``relujax claims``: verdicts in the terminal, on a page, as JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+from workplace import assert_one_line, files, read, run
+
+from relujax import claims
+
+
+def test_one_claim_is_tested_and_written(capsys):
+    assert run("claims one_sign --quick --out page.html --json found.json") == 0
+    printed = capsys.readouterr().out
+    statement = claims.CLAIMS["one_sign"].statement
+    assert statement in " ".join(printed.split())
+    found = read("found.json")
+    assert ([one["name"] for one in found["findings"]], found["unfinished"]) == (["one_sign"], [])
+    assert "one sign" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_interrupting_leaves_the_claims_that_were_tested(monkeypatch, capsys):
+    whole = claims.each
+
+    def stopped(*args, **kwargs):
+        yield next(whole(*args, **kwargs))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims, "each", stopped)
+    assert run("claims one_sign sparse --quick --out page.html --json found.json") == 130
+    assert "relujax: interrupted; the 1 claims tested until then are in page.html" in capsys.readouterr().err
+    found = read("found.json")
+    assert (found["partial"], found["unfinished"]) == (True, ["sparse"])
+    assert "sparse not tested" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_list_measures_nothing(capsys):
+    before = files()
+    assert run("claims --list --json -") == 0
+    assert json.loads(capsys.readouterr().out) == {name: claim.statement for name, claim in claims.CLAIMS.items()}
+    assert files() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("spars", r"'spars'.*sparse"),
+        ("sparse --seeds 2", r"got seeds=2: expected 5 or more"),
+        ("sparse --out none/x.html", r"cannot write none/x.html: there is no folder none"),
+    ],
+    ids=["name", "seeds", "folder"],
+)
+def test_bad_input_leaves_nothing_behind(line, message, capsys):
+    before = files()
+    assert run(f"claims {line}") == 2
+    assert_one_line(capsys, message)
+    assert files() == before

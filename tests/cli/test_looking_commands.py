@@ -1,0 +1,98 @@
+"""``relujax list``, ``sites``, ``spectrum`` and ``completion``: they print, and write nothing unless asked to."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from workplace import MODELS, X, assert_one_line, files, run
+
+import relujax as rx
+
+WEIGHTS = np.sin(np.arange(12, dtype=np.float32)).reshape(4, 3)
+
+
+def printed_json(line, capsys):
+    before = files()
+    assert run(f"{line} --json -") == 0
+    assert files() == before
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_list_is_the_registry(capsys):
+    found = printed_json("list", capsys)["activations"]
+    assert [row["name"] for row in found] == list(rx.ACTIVATIONS)
+    assert {row["name"]: row["residual"] for row in found} == {n: r.residual for n, r in rx.ACTIVATIONS.items()}
+    assert run("list leaky") == 0
+    printed = capsys.readouterr().out
+    assert "leaky_relu" in printed
+    assert "gelu" not in printed
+    assert run("list lekyrelu") == 2
+    assert_one_line(capsys, "no activation has 'lekyrelu' in its name: expected .*leaky_relu")
+
+
+@pytest.mark.parametrize(("factory", "name"), [("Net", "hidden/relu"), ("pair", "hidden/relu"), ("function", "relu")])
+def test_sites_of_a_model(factory, name, capsys):
+    found = printed_json(f"sites some_models:{factory} --data good.npz", capsys)
+    [site] = found["sites"]
+    assert (site["name"], site["kind"], site["shape"], found["opaque"]) == (name, "relu", [9, 3], [])
+    line = 1 + next(i for i, text in enumerate(MODELS.splitlines()) if "rx.relu(self.hidden" in text)
+    assert factory != "Net" or site["source"].endswith(f"some_models.py:{line}")
+    assert run(f"sites some_models:{factory} --data good.npz") == 0
+    assert name in capsys.readouterr().out
+
+
+def test_the_spectrum_of_each_example(capsys):
+    found = printed_json("spectrum some_models:function --data good.npz --layers --examples 5", capsys)
+    masks = X[:5] @ WEIGHTS > 0
+    want = [np.linalg.svd(WEIGHTS * mask, compute_uv=False) for mask in masks]
+    for name in ("relu", "output"):
+        np.testing.assert_allclose(found[name], want, rtol=1e-5, atol=1e-6)
+    assert run("spectrum some_models:function --data good.npz --num 1") == 0
+    printed = capsys.readouterr().out
+    largest = np.median([np.linalg.svd(WEIGHTS * mask, compute_uv=False)[0] for mask in X[:8] @ WEIGHTS > 0])
+    assert f"{largest:.3g}" in printed
+
+
+def test_examples_that_depend_on_each_other_are_taken_within_their_batch(capsys):
+    found = printed_json("spectrum some_models:normalised --data good.npz --examples 1", capsys)["output"]
+
+    def first(x):  # the first row of the output, by the first row of the input
+        batch = np.concatenate([x[None], X[1:]]).astype(np.float64)
+        return np.maximum(((batch - batch.mean(0)) / batch.std(0))[0], 0)
+
+    steps = 1e-6 * np.eye(4)
+    jacobian = np.array([(first(X[0] + h) - first(X[0] - h)) / 2e-6 for h in steps]).T
+    np.testing.assert_allclose(found[0], np.linalg.svd(jacobian, compute_uv=False), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("sites some_models:function", r"required: --data; see relujax sites --help"),
+        ("sites some_models:function --data none.npz", r"no file none.npz"),
+        ("sites some_models:nothing --data good.npz", r"got a model of type NoneType"),
+        ("spectrum some_models:function --data good.npz --examples 0", r"got examples=0: expected .*1"),
+        ("spectrum some_models:function --data good.npz --num 4", r"num=4"),
+        ("spectrum some_models:function --data good.npz --num 1 --layers", r"got layers=True with num=1"),
+        ("spectrum some_models:function --data labels.npz", r"got int32 inputs: expected floating ones"),
+        ("completion fish", r"invalid choice: 'fish'"),
+    ],
+    ids=["no data", "no file", "no model", "no examples", "too many", "both", "integers", "shell"],
+)
+def test_bad_input_is_one_line(line, message, capsys):
+    np.savez("labels.npz", x=np.int32(X))
+    before = files()
+    assert run(line) == 2
+    assert_one_line(capsys, message)
+    assert files() == before
+
+
+def test_bash_completes_commands_and_options(capsys):
+    assert run("completion bash") == 0
+    script = capsys.readouterr().out
+    ask = (
+        'COMP_WORDS=(relujax diagnose --acti); COMP_CWORD=2; _shtab_relujax "" --acti diagnose; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, timeout=30, check=False)
+    assert "--activation" in done.stdout.split()
