@@ -7,10 +7,20 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 _SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe")
+
+#: The protocol speaks through file descriptors 3 and 4; what starts the browser puts them there.
+_WIRING = """
+import os, sys
+reads, writes, *command = sys.argv[1:]
+os.dup2(int(reads), 23), os.dup2(int(writes), 24)
+os.dup2(23, 3), os.dup2(24, 4)
+os.execvp(command[0], command)
+"""
 
 
 class Tab:
@@ -98,15 +108,10 @@ def chromium(profile):
     if not shutil.which("unshare") or subprocess.run([*offline, "true"], capture_output=True, check=False).returncode:
         offline = []
     (there_out, here_in), (here_out, there_in) = os.pipe(), os.pipe()
-
-    def wired():
-        # The protocol speaks through file descriptors 3 and 4.
-        os.dup2(there_out, 13), os.dup2(there_in, 14)
-        os.dup2(13, 3), os.dup2(14, 4)
-
     command = [*offline, browser, *_SWITCHES, f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = subprocess.Popen(command, preexec_fn=wired, close_fds=False, **quiet)
+    wired = [sys.executable, "-c", _WIRING, str(there_out), str(there_in), *command]
+    process = subprocess.Popen(wired, pass_fds=(there_out, there_in), **quiet)
     os.close(there_out), os.close(there_in)
     with open(here_in, "wb", buffering=0) as writes, open(here_out, "rb", buffering=0) as reads:
         buffer = bytearray()
