@@ -12,6 +12,8 @@ from properties.float_grids import FLUSHED, ulps
 
 import relujax as rx
 
+pytestmark = pytest.mark.own_precision
+
 DATA = json.loads((Path(__file__).parent / "data" / "torch_2_13.json").read_text(encoding="utf-8"))
 CASES = {f"{row['name']}({', '.join(f'{k}={v}' for k, v in row['arguments'].items())})": row for row in DATA["cases"]}
 DTYPES = ("float32", "float16", "bfloat16")

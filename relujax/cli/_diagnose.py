@@ -172,7 +172,7 @@ def _stacks(args: argparse.Namespace, terminal: Any, report: _Report) -> None:
         if getattr(args, option) is not None:
             raise BadInput(f"got --{option} without a model: expected {METAVAR} before it")
     options = {name: value for name in STACK_OPTIONS if (value := getattr(args, name)) is not None}
-    names = list(dict.fromkeys(args.activation or _DEFAULT_ACTIVATIONS))
+    names: list[str] = list(dict.fromkeys(args.activation or _DEFAULT_ACTIVATIONS))
     with as_bad_input():
         settings = [study.Settings(name, **options) for name in names]
         data = study.digits(settings[0].seed)

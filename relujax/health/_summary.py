@@ -60,6 +60,11 @@ class SiteSummary:
         singular_values: of the Jacobian from input to this site, descending, each the median over examples; those
             lost in rounding are left out.
         rank: median over examples of how many singular values stand above rounding.
+        effective_rank: of the same Jacobians, by :func:`relujax.spectra.effective_rank`, median over examples.
+        stable_rank: likewise, by :func:`relujax.spectra.stable_rank`.
+        condition_number: the largest singular value over the smallest that stands above rounding, median over examples.
+        log_volume: sum of the logarithms of those above rounding, in nats, median over examples: what becomes of the
+            volume in the directions that are not lost.
         dormant: units whose mean absolute output is at most :data:`DORMANT_SHARE` of the mean over the layer's units
             (ReDo, arXiv 2302.12902). For kinds that can be negative the root mean square takes the place of the mean
             absolute output, which the sums do not hold. Dead ReLUs are among them.
@@ -103,6 +108,10 @@ class SiteSummary:
     weight_gradient_mean: float | None = None
     singular_values: tuple[float, ...] | None = None
     rank: float | None = None
+    effective_rank: float | None = None
+    stable_rank: float | None = None
+    condition_number: float | None = None
+    log_volume: float | None = None
     dormant: int = 0
     silent: int = 0
     saturated_fraction: float | None = None
@@ -193,11 +202,14 @@ class Summary(Sequence[SiteSummary]):
     def __str__(self) -> str:
         names = [_shortened(row.name) for row in self.rows]
         width = max(map(len, ("site", *names)))
-        numbers = ("mean", "signal", "weights", "sigma max")
+        spectra = any(row.rank is not None for row in self.rows)
+        numbers = ("mean", "signal", "weights", "sigma max", *(("rank", "eff. rank", "cond") if spectra else ()))
         lines = [f"{'site':<{width}} {'active':>7} {'dead':>9} {' '.join(f'{c:>9}' for c in numbers)}  source"]
         for name, row in zip(names, self.rows, strict=True):
             largest = row.singular_values[0] if row.singular_values else None
-            cells = [_number(v) for v in (row.mean, row.signal_norm, row.weight_gradient_norm, largest)]
+            values = [row.mean, row.signal_norm, row.weight_gradient_norm, largest]
+            values += [row.rank, row.effective_rank, row.condition_number] if spectra else []
+            cells = [_number(value) for value in values]
             share, dead = f"{row.active_fraction:.1%}", f"{row.dead}/{row.units}"
             source = os.path.basename(row.source) if row.source else "-"
             lines.append(f"{name:<{width}} {share:>7} {dead:>9} {' '.join(f'{c:>9}' for c in cells)}  {source}")

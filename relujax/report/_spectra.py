@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from .._checks import whole
 from .._precision import widen
 from ..health import SiteSummary, Summary
-from ..spectra import layer_spectra, numerical_rank, spectrum
+from ..spectra import effective_rank, layer_spectra, numerical_rank, spectrum, stable_rank
 from ._batches import as_batches
 from ._models import Model, output_shape, read_model
 
@@ -45,7 +45,7 @@ def model_spectra(
 
     Cost: as :func:`relujax.spectrum` and :func:`relujax.layer_spectra`, once per example.
 
-    >>> model_spectra(lambda x: jax.nn.relu(x * jnp.array([3.0, 4.0])), jnp.array([[1.0, -1.0]]))["output"].tolist()
+    >>> model_spectra(lambda x: jax.nn.relu(3 * x), jnp.array([[1.0, -1.0]]))["output"].tolist()
     [[3.0, 0.0]]
     """
     whole("examples", examples)
@@ -150,6 +150,16 @@ def _to_output(
 def _with_spectrum(row: SiteSummary, values: np.ndarray, example: np.ndarray) -> SiteSummary:
     size = max(example.size, math.prod(row.shape[1:]))
     dtype = max(row.dtype, example.dtype, key=lambda dtype: jnp.finfo(dtype).eps)
-    rank = float(np.median(np.asarray(numerical_rank(jnp.asarray(values), size, dtype))))
+    ranks = np.asarray(numerical_rank(jnp.asarray(values), size, dtype))
+    above = [one[:rank].astype(np.float64) for one, rank in zip(values, ranks, strict=True)]
+    rank = float(np.median(ranks))
     medians = np.median(values, axis=0)[: int(rank)]
-    return replace(row, singular_values=tuple(float(v) for v in medians), rank=rank)
+    return replace(
+        row,
+        singular_values=tuple(float(v) for v in medians),
+        rank=rank,
+        effective_rank=float(np.median(np.asarray(effective_rank(values)))),
+        stable_rank=float(np.median(np.asarray(stable_rank(values)))),
+        condition_number=float(np.median([one[0] / one[-1] if len(one) else np.nan for one in above])),
+        log_volume=float(np.median([np.log(one).sum() for one in above])),
+    )

@@ -133,6 +133,16 @@ def test_singular_values_are_medians_over_the_first_examples(reference):
         assert row.rank == np.median(ranks)
         assert len(row.singular_values) == int(row.rank)
         np.testing.assert_allclose(row.singular_values, np.median(values, axis=0)[: int(row.rank)], rtol=1e-4)
+        squares = np.square(values, dtype=np.float64)
+        kept = [one[:rank] for one, rank in zip(values, ranks, strict=True)]
+        want = {
+            "effective_rank": squares.sum(1) ** 2 / np.square(squares).sum(1),
+            "stable_rank": squares.sum(1) / squares[:, 0],
+            "condition_number": [one[0] / one[-1] for one in kept],
+            "log_volume": [np.log(one).sum() for one in kept],
+        }
+        for name, of_examples in want.items():
+            np.testing.assert_allclose(getattr(row, name), np.median(of_examples), rtol=1e-4, err_msg=name)
 
 
 def test_loss_and_accuracy_are_means_over_all_data(reference):
