@@ -51,7 +51,7 @@ _AUTO = {"positive": "he_normal", "unsaturated": "lecun_normal"}
 _BATCH = 128
 _CURVE_POINTS = 100
 #: Of the histograms of outputs, which are of about size 1.
-_EDGES = tuple(i / 8 for i in range(-32, 33))
+EDGES = tuple(i / 8 for i in range(-32, 33))
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def run(
         measured = in_mode(model, training=True, dropout=False)
         title = f"{settings.activation} {stage}"
         size = _whole(len(data.train[0]))
-        return diagnose(measured, data.train, loss="cross_entropy", batch_size=size, edges=_EDGES, title=title)
+        return diagnose(measured, data.train, loss="cross_entropy", batch_size=size, edges=EDGES, title=title)
 
     report("diagnosing at initialisation", 0.0)
     before = examine(model, "at initialisation")

@@ -190,6 +190,7 @@ def _share_of(advance: Callable, name: str, number: int, count: int) -> Callable
 
 def _own_model(args: argparse.Namespace, terminal: Any, report: _Report) -> None:
     from ..report import as_run, diagnose
+    from ..study import EDGES
 
     for option in ("activation", *STACK_OPTIONS):
         if getattr(args, option) is not None:
@@ -207,6 +208,7 @@ def _own_model(args: argparse.Namespace, terminal: Any, report: _Report) -> None
             model,
             data,
             loss=args.loss,
+            edges=EDGES,
             title=args.model,
             progress=lambda seen: advance("measuring", seen / examples),
             resume=args.resume,

@@ -73,10 +73,10 @@ _LAYER_COLUMNS = (
     _measured("gain before", lambda r: r.weight_gain, "factor on the gradient by weights and all else before it"),
     _measured("largest sv", _largest, "largest singular value of the Jacobian from the input"),
     _measured("rank", lambda r: r.rank, "singular values above rounding"),
-    _measured("effective rank", lambda r: r.effective_rank, "directions that carry the squared size"),
+    _measured("eff. rank", lambda r: r.effective_rank, "directions that carry the squared size"),
     _measured("stable rank", lambda r: r.stable_rank, "sum of the squared singular values over the largest of them"),
-    _measured("condition", lambda r: r.condition_number, "largest singular value over the smallest above rounding"),
-    _measured("log volume", lambda r: r.log_volume, "sum of the logarithms of singular values above rounding"),
+    _measured("cond.", lambda r: r.condition_number, "largest singular value over the smallest above rounding"),
+    _measured("log vol.", lambda r: r.log_volume, "sum of the logarithms of singular values above rounding"),
     Column("source", lambda r: os.path.basename(r.source or "–"), lambda r: r.source, "line of code"),
 )
 
