@@ -16,6 +16,7 @@ from ..probes import probe_grad
 from ..study import INITIALIZERS
 from ._lab import CLASSES, Lab, cross_entropy, summaries
 
+DEPTH = 30
 WIDTH = 64  # as many as the images have pixels: then every layer is square, and LeCun's and Glorot's rules are one
 _IMAGES = 256
 _DEAD = -1e9
@@ -40,7 +41,7 @@ STARTS: dict[str, Callable[[str], Any]] = {
 
 def depth(lab: Lab) -> int:
     """Layers of a deep stack."""
-    return lab.pick(30, 4)
+    return lab.pick(DEPTH, 4)
 
 
 def travelled(lab: Lab, act: str, start: str, *, batch_norm: bool = False, dead: Any = None) -> list[Summary]:

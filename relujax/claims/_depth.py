@@ -4,7 +4,7 @@ import math
 
 from ..health import VANISHING_RATIO, Summary, travel
 from ._claim import Claim, Effects
-from ._deep import travelled
+from ._deep import DEPTH, travelled
 from ._lab import Lab
 from ._rule import Criterion
 
@@ -49,7 +49,7 @@ CLAIMS = (
     Claim(
         name="saturating_vanish",
         statement="Sigmoid's and tanh's small derivatives make gradients vanish with depth",
-        measured="norm of the backpropagated signal at the first of 30 layers over that at the last, before training",
+        measured=f"norm of the backpropagated signal at the first of {DEPTH} layers over that at the last, before training",
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_saturating,
@@ -58,7 +58,7 @@ CLAIMS = (
     Claim(
         name="relu_keeps",
         statement="ReLU's derivative of 0 or 1 keeps gradients over depth",
-        measured="norm of the backpropagated signal at the first of 30 layers over that at the last, before training",
+        measured=f"norm of the backpropagated signal at the first of {DEPTH} layers over that at the last, before training",
         unit="first over last",
         criterion=Criterion(0.1),
         experiment=_kept,

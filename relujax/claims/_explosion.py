@@ -6,9 +6,9 @@ import numpy as np
 
 from ..health import EXPLODING_RATIO, SiteSummary, Summary
 from ._claim import Claim, Effects
-from ._deep import travelled
+from ._deep import DEPTH, travelled
 from ._depth import first_over_last
-from ._lab import Lab, Training
+from ._lab import STEPS, Lab, Training
 from ._rule import Criterion
 
 #: The norm to which gradients are clipped.
@@ -72,7 +72,7 @@ CLAIMS = (
     Claim(
         name="explodes",
         statement="ReLU networks explode where sigmoid and tanh do not",
-        measured=f"growth over 30 layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the other's "
+        measured=f"growth over {DEPTH} layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the other's "
         "below, the smaller of the two factors",
         unit="times",
         criterion=Criterion(1.0),
@@ -82,7 +82,7 @@ CLAIMS = (
     Claim(
         name="batch_norm",
         statement="Batch normalisation helps against exploding ReLU networks",
-        measured="growth over 30 layers before training, or test error of 10 layers after it: without over with",
+        measured=f"growth over {DEPTH} layers before training, or test error of 10 layers after it: without over with",
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_batch_norm,
@@ -91,7 +91,7 @@ CLAIMS = (
     Claim(
         name="clipping",
         statement=f"Clipping gradients by global norm {CLIP} helps",
-        measured="test error of 10 ReLU layers after 400 steps: without clipping over with it",
+        measured=f"test error of 10 ReLU layers after {STEPS} steps: without clipping over with it",
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_clipping,
