@@ -45,11 +45,13 @@ def _share(summary: Summary) -> float:
     return abs(math.log(way.by_weights)) / abs(math.log(way.by_activations))
 
 
+_TRAVELLED = f"norm of the backpropagated signal at the first of {DEPTH} layers over that at the last, before training"
+
 CLAIMS = (
     Claim(
         name="saturating_vanish",
         statement="Sigmoid's and tanh's small derivatives make gradients vanish with depth",
-        measured=f"norm of the backpropagated signal at the first of {DEPTH} layers over that at the last, before training",
+        measured=_TRAVELLED,
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_saturating,
@@ -58,7 +60,7 @@ CLAIMS = (
     Claim(
         name="relu_keeps",
         statement="ReLU's derivative of 0 or 1 keeps gradients over depth",
-        measured=f"norm of the backpropagated signal at the first of {DEPTH} layers over that at the last, before training",
+        measured=_TRAVELLED,
         unit="first over last",
         criterion=Criterion(0.1),
         experiment=_kept,

@@ -151,7 +151,8 @@ CLAIMS = (
     Claim(
         name="cures_pay",
         statement="A network whose units cannot die is the better for it",
-        measured=f"test error after {STEPS} steps of Adam at rates at which ReLU units die: ReLU's over that of the cure",
+        measured=f"test error after {STEPS} steps of Adam at rates at which ReLU units die: ReLU's over that of "
+        "the cure",
         unit="ReLU's over the cure's",
         criterion=Criterion(1.0),
         experiment=_cures_pay,

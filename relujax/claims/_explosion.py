@@ -72,8 +72,8 @@ CLAIMS = (
     Claim(
         name="explodes",
         statement="ReLU networks explode where sigmoid and tanh do not",
-        measured=f"growth over {DEPTH} layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the other's "
-        "below, the smaller of the two factors",
+        measured=f"growth over {DEPTH} layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the "
+        "other's below, the smaller of the two factors",
         unit="times",
         criterion=Criterion(1.0),
         experiment=_explodes,

@@ -70,11 +70,16 @@ def _style(package: str, name: str) -> str:
 def _overview(findings: Findings) -> str:
     rows = "".join(
         f'<tr><td><a href="#claim-{html.escape(one.name)}">{html.escape(one.statement)}</a></td>'
-        f"<td>{_kind(one)}</td></tr>"
+        f"<td>{_kind(one)}</td><td>{_held(one)}</td></tr>"
         for one in findings
     )
-    head = "<thead><tr><th>what is said</th><th>verdict</th></tr></thead>"
+    head = "<thead><tr><th>what is said</th><th>verdict</th><th>it held under</th></tr></thead>"
     return f'<section class="overview"><table>{head}<tbody>{rows}</tbody></table></section>'
+
+
+def _held(finding: Finding) -> str:
+    held = sum(condition.outcome == "holds" for condition in finding.conditions)
+    return f"{held} of {len(finding.conditions)} conditions"
 
 
 def _key() -> str:
