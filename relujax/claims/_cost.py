@@ -1,4 +1,4 @@
-"""Is ReLU cheaper? Timed side by side in turns, where data fit into the cache, where not, and in a layer."""
+"""Whether ReLU is cheaper: timed in turns, where data fit into the cache, where not, and in a layer."""
 
 import functools
 from collections.abc import Callable

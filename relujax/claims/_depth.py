@@ -1,4 +1,4 @@
-"""Do gradients vanish, and what sets their size? Deep stacks before training, by activation and initialiser."""
+"""Whether gradients vanish, and what sets their size: deep stacks before training, by activation and initialiser."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Do ReLU networks explode, and what helps: batch normalisation, clipping."""
+"""Whether ReLU networks explode, and what helps: batch normalisation, clipping."""
 
 import math
 

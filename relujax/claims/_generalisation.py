@@ -1,4 +1,4 @@
-"""Do ReLU networks overfit more, and does Dropout help?"""
+"""Whether ReLU networks overfit more, and whether Dropout helps."""
 
 import numpy as np
 

@@ -31,6 +31,10 @@ def page(findings: Findings) -> str:
 
     Returns:
         The page; nothing in it is loaded from anywhere, and nothing in it runs.
+
+    >>> from relujax.claims import run
+    >>> page(run(["one_sign"], quick=True)).count("<section")  # the overview, and the claim
+    2
     """
     return f"""<!doctype html>
 <html lang="en">

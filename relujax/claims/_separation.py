@@ -1,4 +1,4 @@
-"""Do classes separate more easily in a high-dimensional sparse space? Linear probes on random features."""
+"""Whether classes separate more easily in a high-dimensional sparse space: linear probes on random features."""
 
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
