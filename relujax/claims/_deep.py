@@ -28,14 +28,14 @@ def _variance(value: float) -> Any:
 
 #: Initialisers by the name that findings give them; each is ``f(activation) -> init``.
 STARTS: dict[str, Callable[[str], Any]] = {
-    "LeCun's": INITIALIZERS["lecun_normal"],
-    "He's": INITIALIZERS["he_normal"],
-    "orthogonal": INITIALIZERS["orthogonal"],
-    "orthogonal times √2": lambda f: critical("relu", distribution="orthogonal"),
-    "signal-holding": INITIALIZERS["gain_normal"],
-    "critical": lambda f: _variance(theory.critical(f).weight_variance),
-    "twice He's": lambda f: _variance(4.0),
-    "four times He's": lambda f: _variance(8.0),
+    "LeCun's weights": INITIALIZERS["lecun_normal"],
+    "He's weights": INITIALIZERS["he_normal"],
+    "orthogonal weights": INITIALIZERS["orthogonal"],
+    "orthogonal weights times √2": lambda f: critical("relu", distribution="orthogonal"),
+    "signal-holding weights": INITIALIZERS["gain_normal"],
+    "critical weights": lambda f: _variance(theory.critical(f).weight_variance),
+    "weights of twice He's variance": lambda f: _variance(4.0),
+    "weights of four times He's variance": lambda f: _variance(8.0),
 }
 
 

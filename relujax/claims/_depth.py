@@ -17,24 +17,38 @@ def first_over_last(summary: Summary) -> float:
 
 def _saturating(lab: Lab) -> Effects:
     return {
-        f"{act}, {start} weights": [first_over_last(one) for one in travelled(lab, act, start)]
+        f"{act}, {start}": [first_over_last(one) for one in travelled(lab, act, start)]
         for act in ("sigmoid", "tanh")
-        for start in ("LeCun's", "orthogonal", "signal-holding", "critical", "twice He's")
-        if (act, start) != ("tanh", "critical")  # for tanh without biases that is LeCun's
+        for start in (
+            "LeCun's weights",
+            "orthogonal weights",
+            "signal-holding weights",
+            "critical weights",
+            "weights of twice He's variance",
+        )
+        if (act, start) != ("tanh", "critical weights")  # for tanh without biases that is LeCun's
     }
 
 
 def _kept(lab: Lab) -> Effects:
     return {
-        f"{start} weights": [first_over_last(one) for one in travelled(lab, "relu", start)]
-        for start in ("LeCun's", "He's", "orthogonal", "orthogonal times √2")
+        start: [first_over_last(one) for one in travelled(lab, "relu", start)]
+        for start in ("LeCun's weights", "He's weights", "orthogonal weights", "orthogonal weights times √2")
     }
 
 
 def _attribution(lab: Lab) -> Effects:
-    pairs = [("relu", start) for start in ("LeCun's", "orthogonal", "He's", "twice He's")]
-    pairs += [("leaky_relu", "He's"), ("tanh", "LeCun's"), ("tanh", "twice He's"), ("sigmoid", "LeCun's")]
-    return {f"{act}, {start} weights": [_share(one) for one in travelled(lab, act, start)] for act, start in pairs}
+    pairs = [
+        ("relu", start)
+        for start in ("LeCun's weights", "orthogonal weights", "He's weights", "weights of twice He's variance")
+    ]
+    pairs += [
+        ("leaky_relu", "He's weights"),
+        ("tanh", "LeCun's weights"),
+        ("tanh", "weights of twice He's variance"),
+        ("sigmoid", "LeCun's weights"),
+    ]
+    return {f"{act}, {start}": [_share(one) for one in travelled(lab, act, start)] for act, start in pairs}
 
 
 def _share(summary: Summary) -> float:

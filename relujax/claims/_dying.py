@@ -115,7 +115,7 @@ def _vanishing(lab: Lab) -> Effects:
 
 
 def _travelled(lab: Lab, dead: np.ndarray) -> list[float]:
-    return [first_over_last(one) for one in travelled(lab, "relu", "He's", dead=dead)]
+    return [first_over_last(one) for one in travelled(lab, "relu", "He's weights", dead=dead)]
 
 
 CLAIMS = (

@@ -13,7 +13,7 @@ from ._rule import Criterion
 
 #: The norm to which gradients are clipped.
 CLIP = 5.0
-_LARGER = ("He's", "twice He's", "four times He's")
+_LARGER = ("He's weights", "weights of twice He's variance", "weights of four times He's variance")
 
 
 def _size(row: SiteSummary) -> float:
@@ -31,7 +31,7 @@ def _explodes(lab: Lab) -> Effects:
         for peer in ("sigmoid", "tanh"):
             for start in _LARGER:
                 ours, theirs = (map(measure, travelled(lab, act, start)) for act in ("relu", peer))
-                effects[f"{way}, {start} weights, against {peer}"] = [
+                effects[f"{way}, {start}, against {peer}"] = [
                     min(relu / EXPLODING_RATIO, EXPLODING_RATIO / other)
                     for relu, other in zip(ours, theirs, strict=True)
                 ]
@@ -43,9 +43,9 @@ def _batch_norm(lab: Lab) -> Effects:
     for way, measure in (("signal", _growth), ("gradient", first_over_last)):
         for start in _LARGER:
             plain, normed = (map(measure, travelled(lab, "relu", start, batch_norm=norm)) for norm in (False, True))
-            effects[f"{way}, {start} weights"] = [a / b for a, b in zip(plain, normed, strict=True)]
-    for name, scale in (("He's", 1.0), ("four times He's", 2.0)):
-        effects[f"test error after training, {name} weights"] = _errors(lab, scale=scale) / _errors(
+            effects[f"{way}, {start}"] = [a / b for a, b in zip(plain, normed, strict=True)]
+    for name, scale in (("He's weights", 1.0), ("weights of four times He's variance", 2.0)):
+        effects[f"test error after training, {name}"] = _errors(lab, scale=scale) / _errors(
             lab, scale=scale, batch_norm=True
         )
     return effects
@@ -55,9 +55,9 @@ def _clipping(lab: Lab) -> Effects:
     cases = {
         "SGD, He's weights": {},
         "SGD, He's weights, ten times the rate": {"learning_rate": 0.5},
-        "SGD, four times He's variance": {"scale": 2.0},
+        "SGD, weights of four times He's variance": {"scale": 2.0},
         "Adam, He's weights": {"optimizer": "adam"},
-        "Adam, four times He's variance": {"optimizer": "adam", "scale": 2.0},
+        "Adam, weights of four times He's variance": {"optimizer": "adam", "scale": 2.0},
     }
     return {name: _errors(lab, **case) / _errors(lab, clip_norm=CLIP, **case) for name, case in cases.items()}
 
