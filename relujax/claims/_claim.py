@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ._rule import Criterion
 
 #: Effects over seeds or rounds, by condition.
-Effects = Mapping[str, Sequence[float]]
+Effects = Mapping[str, Sequence[float] | np.ndarray]
 
 
 @dataclass(frozen=True)

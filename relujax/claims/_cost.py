@@ -1,4 +1,4 @@
-"""Is ReLU cheaper? Timed side by side in turns, where data fit into the cache, where not, and in a layer."""
+"""Whether ReLU is cheaper: timed in turns, where data fit into the cache, where not, and in a layer."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ._claim import Claim, Effects
 from ._lab import Lab
 from ._rule import Criterion
 
-_ROUNDS, _TURNS = 15, 3
+_ROUNDS, _TURNS = 11, 3
 _BATCH, _WIDTH = 256, 512
 
 
@@ -45,9 +45,9 @@ def _places(lab: Lab) -> list[tuple[str, int, tuple[jax.Array, ...]]]:
 
     width = lab.pick(_WIDTH, 8)
     return [
-        ("in cache", lab.pick(400, 2), (normal(lab.pick(2**14, 2**6)),)),
-        ("out of cache", 2, (normal(lab.pick(2**24, 2**6)),)),
-        ("fused into a layer", lab.pick(8, 2), (normal(lab.pick(_BATCH, 8), width), normal(width, width) / width**0.5)),
+        ("in cache", lab.pick(200, 2), (normal(lab.pick(2**14, 2**6)),)),
+        ("out of cache", 2, (normal(lab.pick(2**23, 2**6)),)),
+        ("fused into a layer", lab.pick(4, 2), (normal(lab.pick(_BATCH, 8), width), normal(width, width) / width**0.5)),
     ]
 
 

@@ -16,6 +16,7 @@ from ..probes import probe_grad
 from ..study import INITIALIZERS
 from ._lab import CLASSES, Lab, cross_entropy, summaries
 
+DEPTH = 30
 WIDTH = 64  # as many as the images have pixels: then every layer is square, and LeCun's and Glorot's rules are one
 _IMAGES = 256
 _DEAD = -1e9
@@ -27,20 +28,20 @@ def _variance(value: float) -> Any:
 
 #: Initialisers by the name that findings give them; each is ``f(activation) -> init``.
 STARTS: dict[str, Callable[[str], Any]] = {
-    "LeCun's": INITIALIZERS["lecun_normal"],
-    "He's": INITIALIZERS["he_normal"],
-    "orthogonal": INITIALIZERS["orthogonal"],
-    "orthogonal times √2": lambda f: critical("relu", distribution="orthogonal"),
-    "signal-holding": INITIALIZERS["gain_normal"],
-    "critical": lambda f: _variance(theory.critical(f).weight_variance),
-    "twice He's": lambda f: _variance(4.0),
-    "four times He's": lambda f: _variance(8.0),
+    "LeCun's weights": INITIALIZERS["lecun_normal"],
+    "He's weights": INITIALIZERS["he_normal"],
+    "orthogonal weights": INITIALIZERS["orthogonal"],
+    "orthogonal weights times √2": lambda f: critical("relu", distribution="orthogonal"),
+    "signal-holding weights": INITIALIZERS["gain_normal"],
+    "critical weights": lambda f: _variance(theory.critical(f).weight_variance),
+    "weights of twice He's variance": lambda f: _variance(4.0),
+    "weights of four times He's variance": lambda f: _variance(8.0),
 }
 
 
 def depth(lab: Lab) -> int:
     """Layers of a deep stack."""
-    return lab.pick(30, 4)
+    return lab.pick(DEPTH, 4)
 
 
 def travelled(lab: Lab, act: str, start: str, *, batch_norm: bool = False, dead: Any = None) -> list[Summary]:

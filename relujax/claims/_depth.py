@@ -1,10 +1,10 @@
-"""Do gradients vanish, and what sets their size? Deep stacks before training, by activation and initialiser."""
+"""Whether gradients vanish, and what sets their size: deep stacks before training, by activation and initialiser."""
 
 import math
 
 from ..health import VANISHING_RATIO, Summary, travel
 from ._claim import Claim, Effects
-from ._deep import travelled
+from ._deep import DEPTH, travelled
 from ._lab import Lab
 from ._rule import Criterion
 
@@ -17,24 +17,38 @@ def first_over_last(summary: Summary) -> float:
 
 def _saturating(lab: Lab) -> Effects:
     return {
-        f"{act}, {start} weights": [first_over_last(one) for one in travelled(lab, act, start)]
+        f"{act}, {start}": [first_over_last(one) for one in travelled(lab, act, start)]
         for act in ("sigmoid", "tanh")
-        for start in ("LeCun's", "orthogonal", "signal-holding", "critical", "twice He's")
-        if (act, start) != ("tanh", "critical")  # for tanh without biases that is LeCun's
+        for start in (
+            "LeCun's weights",
+            "orthogonal weights",
+            "signal-holding weights",
+            "critical weights",
+            "weights of twice He's variance",
+        )
+        if (act, start) != ("tanh", "critical weights")  # for tanh without biases that is LeCun's
     }
 
 
 def _kept(lab: Lab) -> Effects:
     return {
-        f"{start} weights": [first_over_last(one) for one in travelled(lab, "relu", start)]
-        for start in ("LeCun's", "He's", "orthogonal", "orthogonal times √2")
+        start: [first_over_last(one) for one in travelled(lab, "relu", start)]
+        for start in ("LeCun's weights", "He's weights", "orthogonal weights", "orthogonal weights times √2")
     }
 
 
 def _attribution(lab: Lab) -> Effects:
-    pairs = [("relu", start) for start in ("LeCun's", "orthogonal", "He's", "twice He's")]
-    pairs += [("leaky_relu", "He's"), ("tanh", "LeCun's"), ("tanh", "twice He's"), ("sigmoid", "LeCun's")]
-    return {f"{act}, {start} weights": [_share(one) for one in travelled(lab, act, start)] for act, start in pairs}
+    pairs = [
+        ("relu", start)
+        for start in ("LeCun's weights", "orthogonal weights", "He's weights", "weights of twice He's variance")
+    ]
+    pairs += [
+        ("leaky_relu", "He's weights"),
+        ("tanh", "LeCun's weights"),
+        ("tanh", "weights of twice He's variance"),
+        ("sigmoid", "LeCun's weights"),
+    ]
+    return {f"{act}, {start}": [_share(one) for one in travelled(lab, act, start)] for act, start in pairs}
 
 
 def _share(summary: Summary) -> float:
@@ -45,11 +59,13 @@ def _share(summary: Summary) -> float:
     return abs(math.log(way.by_weights)) / abs(math.log(way.by_activations))
 
 
+_TRAVELLED = f"norm of the backpropagated signal at the first of {DEPTH} layers over that at the last, before training"
+
 CLAIMS = (
     Claim(
         name="saturating_vanish",
         statement="Sigmoid's and tanh's small derivatives make gradients vanish with depth",
-        measured="norm of the backpropagated signal at the first of 30 layers over that at the last, before training",
+        measured=_TRAVELLED,
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_saturating,
@@ -58,7 +74,7 @@ CLAIMS = (
     Claim(
         name="relu_keeps",
         statement="ReLU's derivative of 0 or 1 keeps gradients over depth",
-        measured="norm of the backpropagated signal at the first of 30 layers over that at the last, before training",
+        measured=_TRAVELLED,
         unit="first over last",
         criterion=Criterion(0.1),
         experiment=_kept,

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..health import VANISHING_RATIO
 from ._claim import Claim, Effects
-from ._deep import WIDTH, depth, travelled
+from ._deep import DEPTH, WIDTH, depth, travelled
 from ._depth import first_over_last
-from ._lab import Lab, Networks
+from ._lab import STEPS, Lab, Networks
 from ._rule import Criterion
 
 _CURES = ("leaky_relu", "prelu", "elu")
@@ -38,7 +38,7 @@ def _no_gradient(lab: Lab) -> Effects:
         networks, dead = _killed(lab, lab.blank(lab.stack("relu")), number)
         effects[f"dead on every image, {name} layer"] = _gradient_of(networks, number, dead)
     trained = lab.trained(lab.stack("relu"))
-    silent = (trained.outputs(images.x[:, :_SILENT_IN])[1] <= 0).all(axis=1)
+    silent = np.all(trained.outputs(images.x[:, :_SILENT_IN])[1] <= 0, axis=1)
     effects[f"silent in a batch of {_SILENT_IN}, second layer"] = _gradient_of(trained, 1, silent)
     return effects
 
@@ -115,7 +115,7 @@ def _vanishing(lab: Lab) -> Effects:
 
 
 def _travelled(lab: Lab, dead: np.ndarray) -> list[float]:
-    return [first_over_last(one) for one in travelled(lab, "relu", "He's", dead=dead)]
+    return [first_over_last(one) for one in travelled(lab, "relu", "He's weights", dead=dead)]
 
 
 CLAIMS = (
@@ -131,8 +131,8 @@ CLAIMS = (
     Claim(
         name="dead_never_return",
         statement="Dead units never come back",
-        measured="units that were made to be only just dead on all training images and fire on some of them after 400 "
-        "steps of training",
+        measured="units that were made to be only just dead on all training images and fire on some of them after "
+        f"{STEPS} steps of training",
         unit="share of dead units",
         criterion=Criterion(0.05, above=False, log=False),
         experiment=_never_return,
@@ -141,7 +141,7 @@ CLAIMS = (
     Claim(
         name="cures",
         statement="Leaky ReLU, PReLU and ELU cure dying units",
-        measured="dead units of four layers after 400 steps of Adam at rates at which ReLU units die: over ReLU's "
+        measured=f"dead units of four layers after {STEPS} steps of Adam at rates at which ReLU units die: over ReLU's "
         "share of them",
         unit="of ReLU's dead units",
         criterion=Criterion(0.1, above=False, log=False),
@@ -151,7 +151,8 @@ CLAIMS = (
     Claim(
         name="cures_pay",
         statement="A network whose units cannot die is the better for it",
-        measured="test error after 400 steps of Adam at rates at which ReLU units die: ReLU's over that of the cure",
+        measured=f"test error after {STEPS} steps of Adam at rates at which ReLU units die: ReLU's over that of "
+        "the cure",
         unit="ReLU's over the cure's",
         criterion=Criterion(1.0),
         experiment=_cures_pay,
@@ -161,7 +162,7 @@ CLAIMS = (
         name="dying_is_vanishing",
         statement="Dying ReLU is a vanishing-gradient problem",
         measured="norm of the backpropagated signal at the first layer over that at the last, He's weights, with a "
-        "share of the units dead; 30 layers before training, or as training leaves them",
+        f"share of the units dead; {DEPTH} layers before training, or as training leaves them",
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_vanishing,

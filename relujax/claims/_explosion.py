@@ -1,4 +1,4 @@
-"""Do ReLU networks explode, and what helps: batch normalisation, clipping."""
+"""Whether ReLU networks explode, and what helps: batch normalisation, clipping."""
 
 import math
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from ..health import EXPLODING_RATIO, SiteSummary, Summary
 from ._claim import Claim, Effects
-from ._deep import travelled
+from ._deep import DEPTH, travelled
 from ._depth import first_over_last
-from ._lab import Lab, Training
+from ._lab import STEPS, Lab, Training
 from ._rule import Criterion
 
 #: The norm to which gradients are clipped.
 CLIP = 5.0
-_LARGER = ("He's", "twice He's", "four times He's")
+_LARGER = ("He's weights", "weights of twice He's variance", "weights of four times He's variance")
 
 
 def _size(row: SiteSummary) -> float:
@@ -31,7 +31,7 @@ def _explodes(lab: Lab) -> Effects:
         for peer in ("sigmoid", "tanh"):
             for start in _LARGER:
                 ours, theirs = (map(measure, travelled(lab, act, start)) for act in ("relu", peer))
-                effects[f"{way}, {start} weights, against {peer}"] = [
+                effects[f"{way}, {start}, against {peer}"] = [
                     min(relu / EXPLODING_RATIO, EXPLODING_RATIO / other)
                     for relu, other in zip(ours, theirs, strict=True)
                 ]
@@ -43,9 +43,9 @@ def _batch_norm(lab: Lab) -> Effects:
     for way, measure in (("signal", _growth), ("gradient", first_over_last)):
         for start in _LARGER:
             plain, normed = (map(measure, travelled(lab, "relu", start, batch_norm=norm)) for norm in (False, True))
-            effects[f"{way}, {start} weights"] = [a / b for a, b in zip(plain, normed, strict=True)]
-    for name, scale in (("He's", 1.0), ("four times He's", 2.0)):
-        effects[f"test error after training, {name} weights"] = _errors(lab, scale=scale) / _errors(
+            effects[f"{way}, {start}"] = [a / b for a, b in zip(plain, normed, strict=True)]
+    for name, scale in (("He's weights", 1.0), ("weights of four times He's variance", 2.0)):
+        effects[f"test error after training, {name}"] = _errors(lab, scale=scale) / _errors(
             lab, scale=scale, batch_norm=True
         )
     return effects
@@ -55,9 +55,9 @@ def _clipping(lab: Lab) -> Effects:
     cases = {
         "SGD, He's weights": {},
         "SGD, He's weights, ten times the rate": {"learning_rate": 0.5},
-        "SGD, four times He's variance": {"scale": 2.0},
+        "SGD, weights of four times He's variance": {"scale": 2.0},
         "Adam, He's weights": {"optimizer": "adam"},
-        "Adam, four times He's variance": {"optimizer": "adam", "scale": 2.0},
+        "Adam, weights of four times He's variance": {"optimizer": "adam", "scale": 2.0},
     }
     return {name: _errors(lab, **case) / _errors(lab, clip_norm=CLIP, **case) for name, case in cases.items()}
 
@@ -72,8 +72,8 @@ CLAIMS = (
     Claim(
         name="explodes",
         statement="ReLU networks explode where sigmoid and tanh do not",
-        measured=f"growth over 30 layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the other's "
-        "below, the smaller of the two factors",
+        measured=f"growth over {DEPTH} layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the "
+        "other's below, the smaller of the two factors",
         unit="times",
         criterion=Criterion(1.0),
         experiment=_explodes,
@@ -82,7 +82,7 @@ CLAIMS = (
     Claim(
         name="batch_norm",
         statement="Batch normalisation helps against exploding ReLU networks",
-        measured="growth over 30 layers before training, or test error of 10 layers after it: without over with",
+        measured=f"growth over {DEPTH} layers before training, or test error of 10 layers after it: without over with",
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_batch_norm,
@@ -91,7 +91,7 @@ CLAIMS = (
     Claim(
         name="clipping",
         statement=f"Clipping gradients by global norm {CLIP} helps",
-        measured="test error of 10 ReLU layers after 400 steps: without clipping over with it",
+        measured=f"test error of 10 ReLU layers after {STEPS} steps: without clipping over with it",
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_clipping,

@@ -1,9 +1,9 @@
-"""Do ReLU networks overfit more, and does Dropout help?"""
+"""Whether ReLU networks overfit more, and whether Dropout helps."""
 
 import numpy as np
 
 from ._claim import Claim, Effects
-from ._lab import Lab, Training
+from ._lab import STEPS, Lab, Training
 from ._rule import Criterion
 
 _SETS = {
@@ -51,7 +51,7 @@ CLAIMS = (
         name="overfits",
         statement="ReLU networks overfit more than those of sigmoid or tanh",
         measured="error on held-out digits, as wrongly labelled, less that on those trained on, three layers of 128 "
-        "after 400 steps of Adam: ReLU's over the other's",
+        f"after {STEPS} steps of Adam: ReLU's over the other's",
         unit="ReLU's over the other's",
         criterion=Criterion(1.0),
         experiment=_overfits,
@@ -60,7 +60,7 @@ CLAIMS = (
     Claim(
         name="dropout",
         statement="Dropout helps ReLU networks against overfitting",
-        measured="test error after 400 steps of Adam: without Dropout over with a rate of 0.5",
+        measured=f"test error after {STEPS} steps of Adam: without Dropout over with a rate of 0.5",
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_dropout,

@@ -16,6 +16,8 @@ from ..probes import capture, probe_grad
 from ..study import Settings, Stack, digits, in_mode, optimizer_of, training_step
 
 CLASSES = 10
+#: Of training, where nothing else is said.
+STEPS = 400
 _BATCH, _QUICK_STEPS, _QUICK_WIDTH, _QUICK_IMAGES = 128, 8, 16, 100
 
 Parameters = Mapping[str, Any]
@@ -83,7 +85,7 @@ class Networks:
 
     def logits(self, x: jax.Array) -> np.ndarray:
         """Of images ``(seeds, n, 64)``, as when it is used."""
-        return np.float64(self._mapped(_logits, x))
+        return np.asarray(self._mapped(_logits, x), np.float64)
 
     def errors(self, x: jax.Array, y: jax.Array) -> np.ndarray:
         """Share of wrong answers per seed, half an image added to both sides, so that ratios are finite."""
@@ -179,8 +181,8 @@ class Lab:
         return quick if self.quick else whole
 
     def stack(self, activation: str, **options: Any) -> Settings:
-        """Settings of :class:`relujax.study.Stack`: three hidden layers of 128, 400 steps of Adam by default."""
-        settings = Settings(activation, **{"depth": 3, "width": 128, "steps": 400, **options})
+        """Settings of :class:`relujax.study.Stack`: three hidden layers of 128, trained by Adam, by default."""
+        settings = Settings(activation, **{"depth": 3, "width": 128, "steps": STEPS, **options})
         if not self.quick:
             return settings
         return replace(settings, width=_QUICK_WIDTH, steps=_QUICK_STEPS)

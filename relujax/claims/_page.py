@@ -31,6 +31,10 @@ def page(findings: Findings) -> str:
 
     Returns:
         The page; nothing in it is loaded from anywhere, and nothing in it runs.
+
+    >>> from relujax.claims import run
+    >>> page(run(["one_sign"], quick=True)).count("<section")  # the overview, and the claim
+    2
     """
     return f"""<!doctype html>
 <html lang="en">
@@ -70,11 +74,16 @@ def _style(package: str, name: str) -> str:
 def _overview(findings: Findings) -> str:
     rows = "".join(
         f'<tr><td><a href="#claim-{html.escape(one.name)}">{html.escape(one.statement)}</a></td>'
-        f"<td>{_kind(one)}</td></tr>"
+        f"<td>{_kind(one)}</td><td>{_held(one)}</td></tr>"
         for one in findings
     )
-    head = "<thead><tr><th>what is said</th><th>verdict</th></tr></thead>"
+    head = "<thead><tr><th>what is said</th><th>verdict</th><th>it held under</th></tr></thead>"
     return f'<section class="overview"><table>{head}<tbody>{rows}</tbody></table></section>'
+
+
+def _held(finding: Finding) -> str:
+    held = sum(condition.outcome == "holds" for condition in finding.conditions)
+    return f"{held} of {len(finding.conditions)} conditions"
 
 
 def _key() -> str:

@@ -55,14 +55,14 @@ class Condition:
         if not len(self.values) or any(map(math.isnan, self.values)):
             return math.nan, math.nan, math.nan
         log = self.criterion.log
-        numbers = np.clip(np.float64(self.values), SMALLEST if log else -LARGEST, LARGEST)
+        numbers = np.clip(np.asarray(self.values, np.float64), SMALLEST if log else -LARGEST, LARGEST)
         numbers = np.log(numbers) if log else numbers
         mean, count = float(numbers.mean()), len(numbers)
         # One value says nothing of its spread; equal ones, that there is none.
         t = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) if count > 1 else math.inf
         half = t * float(numbers.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-        ends = (mean, mean - half, mean + half)
-        return tuple(_exp(v) for v in ends) if log else ends
+        low, high = mean - half, mean + half
+        return (_exp(mean), _exp(low), _exp(high)) if log else (mean, low, high)
 
     @property
     def effect(self) -> float:

@@ -1,4 +1,4 @@
-"""Are sparse networks less sensitive to small changes: of the input, and of units that are far below 0?"""
+"""Whether sparse networks are less sensitive to small changes: of the input, and of units that are far below 0."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Do classes separate more easily in a high-dimensional sparse space? Linear probes on random features."""
+"""Whether classes separate more easily in a high-dimensional sparse space: linear probes on random features."""
 
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
@@ -46,7 +46,7 @@ def _error(lab: Lab, seed: int, name: str) -> float:
     """Share of held-out images that a ridge classifier on these features gets wrong."""
     units, bend = _FEATURES[name]
     images = lab.images
-    x, test = np.float64(images.x[seed]), np.float64(images.test_x[seed])
+    x, test = (np.asarray(part[seed], np.float64) for part in (images.x, images.test_x))
     projection = np.random.default_rng(seed).normal(size=(x.shape[1], lab.pick(units, units // 8))) / x.shape[1] ** 0.5
     features, held = bend(x @ projection, x @ projection), bend(test @ projection, x @ projection)
     probe = RidgeClassifierCV(alphas=_PENALTIES).fit(features, np.asarray(images.y[seed]))

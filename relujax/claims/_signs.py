@@ -1,4 +1,4 @@
-"""Does ReLU's positive output force all weight gradients of a unit to one sign?"""
+"""Whether ReLU's positive output forces all weight gradients of a unit to one sign."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Are ReLU networks sparse, does their active part follow the input, and where does their mean lie?"""
+"""Whether ReLU networks are sparse, whether their active part follows the input, and where their mean lies."""
 
 from collections.abc import Callable, Mapping
 

@@ -16,6 +16,12 @@ def show(findings: Findings, console: Console) -> None:
     Args:
         findings: what came out, all or a part of it.
         console: where to.
+
+    >>> from relujax.claims import run
+    >>> show(run(["one_sign"], quick=True), Console(width=120))  # doctest: +ELLIPSIS
+    ReLU's positive outputs force all weight gradients of a unit to one sign: holds only when
+    ...
+    Of 1 claims 1 holds only under some conditions.
     """
     for finding in findings:
         show_one(finding, console)

@@ -60,7 +60,7 @@ def test_half_of_the_outputs_of_relu_are_zero_before_training(lab):
 
 
 def test_a_sigmoid_s_slope_is_at_most_a_quarter(lab):
-    for row in _deep.travelled(lab, "sigmoid", "LeCun's")[0]:
+    for row in _deep.travelled(lab, "sigmoid", "LeCun's weights")[0]:
         assert 0 < row.activation_gain <= 0.25
 
 
@@ -73,8 +73,18 @@ def test_a_gaussian_relu_is_as_far_from_centred_as_its_moments_say(lab):
 
 
 def test_the_weights_of_a_start_have_its_variance():
-    expected = {"LeCun's": 1, "He's": 2, "orthogonal": 1, "orthogonal times √2": 2, "twice He's": 4}
-    expected |= {"signal-holding": 1 / 0.394294490397841, "critical": 1, "four times He's": 8}
+    expected = {
+        "LeCun's weights": 1,
+        "He's weights": 2,
+        "orthogonal weights": 1,
+        "orthogonal weights times √2": 2,
+        "weights of twice He's variance": 4,
+    }
+    expected |= {
+        "signal-holding weights": 1 / 0.394294490397841,
+        "critical weights": 1,
+        "weights of four times He's variance": 8,
+    }
     for start, variance in expected.items():
         weights = _deep.STARTS[start]("tanh")(jax.random.key(0), (256, 256), jnp.float32)
         assert float(weights.var() * 256) == pytest.approx(variance, rel=0.03), start
@@ -83,15 +93,15 @@ def test_the_weights_of_a_start_have_its_variance():
 def test_a_layer_that_is_dead_lets_no_gradient_through_and_other_layers_do(lab):
     dead = np.zeros((2, _deep.depth(lab), _deep.WIDTH), bool)
     dead[0, 1] = True
-    ratios = [first_over_last(one) for one in _deep.travelled(lab, "relu", "He's", dead=dead)]
+    ratios = [first_over_last(one) for one in _deep.travelled(lab, "relu", "He's weights", dead=dead)]
     assert ratios[0] == 0
     assert ratios[1] > 0.1
-    assert _deep.travelled(lab, "relu", "He's", dead=dead)[0][1].dead == _deep.WIDTH
+    assert _deep.travelled(lab, "relu", "He's weights", dead=dead)[0][1].dead == _deep.WIDTH
 
 
 def test_batch_norm_in_a_deep_stack_makes_a_gaussian_of_every_layer(lab):
     found = rx.theory.moments("relu")
-    for row in _deep.travelled(lab, "relu", "four times He's", batch_norm=True)[0]:
+    for row in _deep.travelled(lab, "relu", "weights of four times He's variance", batch_norm=True)[0]:
         assert math.hypot(row.mean, row.std) == pytest.approx(math.sqrt(found.second), rel=0.05)
 
 
