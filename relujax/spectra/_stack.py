@@ -120,7 +120,7 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
 
 
 def lyapunov_exponents(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> Callable:
-    r"""Growth per layer of perturbations, in nats: the limit of :func:`relujax.stack_spectrum` over the number of layers.
+    r"""Growth per layer of perturbations, in nats: :func:`relujax.stack_spectrum` over depth, in the limit of depth.
 
     .. math:: \lambda_i = \frac{1}{L} \log \sigma_i(J_L \cdots J_1)
 
