@@ -30,7 +30,7 @@ from sklearn.datasets import load_digits
 import relujax as rx
 
 SHORT = "RELUJAX_SHORT" in os.environ  # as the tests run it
-DEPTH, WIDTH = 4, 64
+DEPTH, WIDTH = (2 if SHORT else 4), 64
 SEEDS, CHUNKS, CHUNK = (1, 2, 5) if SHORT else (5, 40, 10)
 
 # %% [markdown]

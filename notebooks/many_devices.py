@@ -90,9 +90,8 @@ results["jit places"] = jax.jit(rx.probe_grad(loss))(placed, x_placed, y_placed)
 # Here the function is what one device does with its part, and says itself what is added over which axis of the mesh.
 # The probe is outside: it reads how each value is divided, and adds what has to be added.
 
+
 # %%
-
-
 def local(params, x, y):
     total = loss(params, x, y, join=lambda part: jax.lax.psum(part, "model"))
     return jax.lax.psum(total, "data")

@@ -99,6 +99,10 @@ class Stats(Mapping[str, SiteStats]):
 
 
 def to_host(value: Any) -> np.ndarray:
-    """A NumPy array in 64 bits."""
+    """A NumPy array in 64 bits.
+
+    >>> to_host(jax.numpy.zeros(2, "int8")).dtype.name
+    'int64'
+    """
     array = np.asarray(value)
     return array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64)

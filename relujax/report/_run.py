@@ -58,7 +58,12 @@ class Run:
 
 
 def as_run(diagnosis: Diagnosis) -> Run:
-    """A report of one diagnosis."""
+    """A report of one diagnosis.
+
+    >>> import relujax as rx
+    >>> as_run(rx.Diagnosis(rx.Summary(()), (), examples=0, title="mine")).name
+    'mine'
+    """
     return Run(diagnosis.title, {"as given": diagnosis})
 
 
@@ -71,5 +76,11 @@ def notes_of(runs: Sequence[Run]) -> list[str]:
 
 
 def to_json(runs: Sequence[Run]) -> str:
-    """Every number of the runs as JSON, with a schema number."""
+    """Every number of the runs as JSON, with a schema number.
+
+    >>> import json, relujax as rx
+    >>> run = as_run(rx.Diagnosis(rx.Summary(()), (), examples=0, title="mine"))
+    >>> json.loads(to_json([run]))["runs"][0]["name"]
+    'mine'
+    """
     return as_json({"schema": SCHEMA, "runs": [run.to_dict() for run in runs]})
