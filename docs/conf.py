@@ -28,7 +28,7 @@ html_static_path, html_css_files = ["_static"], ["wide.css"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+nb_execution_mode, nb_merge_streams = "off", True
 napoleon_google_docstring, napoleon_numpy_docstring, napoleon_use_ivar = True, False, True
 autodoc_typehints = "none"  # the docstrings give types, shapes and units
 autodoc_preserve_defaults = True

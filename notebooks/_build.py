@@ -23,7 +23,9 @@ def main() -> None:
     for name in names:
         notebook = jupytext.read(HERE / f"{name}.py")
         notebook.metadata = dict(METADATA)
-        NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(HERE.parent)}}).execute()
+        NotebookClient(
+            notebook, timeout=1200, coalesce_streams=True, resources={"metadata": {"path": str(HERE.parent)}}
+        ).execute()
         for number, cell in enumerate(notebook.cells):
             cell.id = f"cell-{number}"  # a random one would change with every run
             cell.metadata = {}
