@@ -55,7 +55,9 @@ def test_the_ipynb_has_the_same_cells_and_carries_their_outputs(path):
 def test_it_opens_and_installs_in_colab_from_this_repository(path):
     first, install = jupytext.read(path).cells[:2]
     owner_and_name = REPOSITORY.removeprefix("https://github.com/")
-    assert f"](https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.stem}.ipynb)" in (
-        first.source
-    )
-    assert f"git+{REPOSITORY}" in install.source
+    address = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.stem}.ipynb"
+    assert f"]({address})" in first.source
+    assert f'git+{REPOSITORY}"' in install.source
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"[{path.stem}]: {address}\n" in readme
+    assert f"(notebooks/{path.stem}.ipynb)" in readme
