@@ -1,4 +1,4 @@
-"""How the pages are built: ``sphinx-build -W --keep-going docs build/docs``. Notebooks show the outputs they carry."""
+"""How ``sphinx-build -W --keep-going docs docs/_build/html`` builds the pages; notebooks show what they carry."""
 
 import importlib
 import inspect

@@ -50,8 +50,9 @@ y = labels.astype(np.int32)[:EXAMPLES]
 def init(key):
     """Parameters of all blocks, and of the readout."""
     draw = jax.nn.initializers.he_normal()
-    *keys, last = jax.random.split(key, BLOCKS + 1)
-    blocks = [{"up": draw(key, (64, UNITS)), "down": 0.3 * draw(key, (UNITS, 64))} for key in keys]
+    *keys, last = jax.random.split(key, 2 * BLOCKS + 1)
+    ups, downs = [draw(k, (64, UNITS)) for k in keys[::2]], [0.3 * draw(k, (UNITS, 64)) for k in keys[1::2]]
+    blocks = [{"up": up, "down": down} for up, down in zip(ups, downs, strict=True)]
     return {"blocks": blocks, "out": draw(last, (64, 10))}
 
 
