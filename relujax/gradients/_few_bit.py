@@ -81,7 +81,7 @@ def few_bit(
     >>> import relujax as rx
     >>> gelu = rx.few_bit(jax.nn.gelu, 2)
     >>> x = jnp.array([-3.0, -0.5, 0.5, 3.0])
-    >>> gelu(x).tolist() == jax.nn.gelu(x).tolist(), rx.residual_bytes(gelu, jnp.zeros(1024))
+    >>> bool(jnp.allclose(gelu(x), jax.nn.gelu(x))), rx.residual_bytes(gelu, jnp.zeros(1024))
     (True, 256)
     >>> jax.vmap(jax.grad(gelu))(x).tolist()
     [-0.01296, -0.01296, 1.01296, 1.01296]
