@@ -1,8 +1,21 @@
 # %% [markdown]
 # # Spectra and criticality: what the Jacobian does at every depth, and what it should have done
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/relujax/blob/main/notebooks/spectra_and_criticality.ipynb)
+#
 # Singular values of deep stacks, beside the theory that predicts them.
 
 # %%
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("relujax") is None:  # in Colab
+    source = "relujax[report] @ git+https://github.com/OWNER/relujax"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
+
+# %%
+import os
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -10,7 +23,8 @@ import numpy as np
 
 import relujax as rx
 
-WIDTH, DEPTHS = 32, (1, 4, 16, 64, 256)
+SHORT = "RELUJAX_SHORT" in os.environ  # as the tests run it
+WIDTH, DEPTHS, NETWORKS = 32, *(((1, 4), 20) if SHORT else ((1, 4, 16, 64, 256), 200))
 
 
 def stack(activation, kernel_init, depth, seed=0):
@@ -77,11 +91,12 @@ def log_norms(key):
     return jax.lax.scan(layer, (h, u / jnp.linalg.norm(u)), jax.random.split(draw, 100))[1]
 
 
-walks = np.asarray(log_norms(jax.random.split(jax.random.key(2), 200)))
+walks = np.asarray(log_norms(jax.random.split(jax.random.key(2), NETWORKS)))
 end = walks[:, -1]
 low, high = law.band(100)
+outside = np.mean((end < low) | (end > high))
 print(f"after 100 layers: law {100 * law.mean:.2f} +- {10 * law.variance**0.5:.2f} nats, ", end="")
-print(f"200 networks {end.mean():.2f} +- {end.std():.2f}; {np.mean((end < low) | (end > high)):.1%} outside of 99 %")
+print(f"{NETWORKS} networks {end.mean():.2f} +- {end.std():.2f}; {outside:.1%} outside of 99 %")
 
 # %% [markdown]
 # Batch normalisation before a ReLU makes squared gradients *grow* at initialisation, by this factor per layer:
@@ -103,4 +118,3 @@ axes[2].set(title="log gradient norm, and the law's 99 % band", xlabel="layers",
 for ax in axes:
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
-figure

@@ -150,7 +150,11 @@ class Digits:
 
 
 def digits(seed: int = 0) -> Digits:
-    """The 1,797 digits, split by ``seed``."""
+    """The 1,797 digits, split by ``seed``.
+
+    >>> [images.shape for images, _ in (digits().train, digits().test)]
+    [(1437, 64), (360, 64)]
+    """
     images, labels = map(np.asarray, load_digits(return_X_y=True))
     x, x_test, y, y_test = map(
         np.asarray, train_test_split(images, labels, test_size=0.2, random_state=seed, stratify=labels)

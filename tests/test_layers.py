@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import relujax as rx
+from docs.public_names import MODULES, public_names
 
 ROOT = Path(rx.__file__).parent
 #: A part may import parts of a smaller number, and itself. Parts of the same number do not know each other.
@@ -34,7 +35,6 @@ LAYERS = {
     "cli": 10,
 }
 SOURCES = sorted(ROOT.rglob("*.py"))
-PUBLIC = ["relujax", *(f"relujax.{name}" for name in LAYERS if not name.startswith("_"))]
 OPTIONAL = {"flax", "optax", "matplotlib", "plotly", "rich", "sklearn", "orbax", "chex", "torch"}
 #: What each part may import beside jax, numpy, scipy and the standard library.
 EXTRAS = {
@@ -73,9 +73,15 @@ def parts_imported(path):
             yield module.split(".")[1]
 
 
-def test_every_part_has_its_layer():
+def test_every_part_has_its_layer_and_is_public_or_is_not():
     parts = {part_of(path) for path in SOURCES} - {"__init__"}
     assert parts == LAYERS.keys()
+    assert {f"relujax.{name}" for name in parts if not name.startswith("_")} == MODULES.keys() - {"relujax"}
+
+
+def test_every_public_module_but_the_command_line_has_its_page():
+    pages = {path.stem for path in (ROOT.parent / "docs" / "api").glob("*.md")} - {"index"}
+    assert pages == {name.split(".")[-1] for name in MODULES} - {"cli"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -129,42 +135,51 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         _ = rx.rellu
 
 
-def public_names(module):
-    """Names that a module shows and that relujax made; not what it imports from elsewhere."""
-    for name, value in vars(module).items():
-        made_here = (getattr(value, "__module__", None) or "").startswith("relujax")
-        if not name.startswith("_") and made_here and not inspect.ismodule(value):
-            yield name, value
-
-
-@pytest.mark.parametrize("module", PUBLIC)
+@pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_has_a_docstring(module):
     module = importlib.import_module(module)
     assert module.__doc__
     named = dict(public_names(module))
     assert named or module is rx.linen
     for name, value in named.items():
-        if not callable(value):
-            continue
-        assert inspect.getdoc(value), name
+        assert is_summarised(value), name
         if inspect.isclass(value):
             for attribute, member in vars(value).items():
-                if callable(member) and not attribute.startswith("_"):
-                    assert inspect.getdoc(member), f"{name}.{attribute}"
+                if not attribute.startswith("_") and (callable(member) or isinstance(member, property)):
+                    assert is_summarised(member), f"{name}.{attribute}"
 
 
-VERBS = [
-    (name, value)
-    for owner in (rx, rx.theory, rx.init, rx.torch, rx.nnx)
-    for name, value in public_names(owner)
+def is_summarised(value):
+    """Whether its docstring begins with a paragraph that ends as a sentence does."""
+    return (inspect.getdoc(value) or "").split("\n\n")[0].endswith((".", ":"))
+
+
+VERBS = {
+    f"{module}.{name}": value
+    for module in MODULES
+    for name, value in public_names(importlib.import_module(module))
     # Records are made by the verbs, and their docstrings list their attributes.
     if callable(value) and not hasattr(value, "__dataclass_fields__")
-]
+}
+WITHOUT_AN_EXAMPLE = {
+    "relujax.gradients.Rectifier": "rectifier makes it, and shows one",
+    "relujax.probes.load": "the example of save reads what it wrote",
+    "relujax.health.Alarms": "alarms makes it, and shows one",
+    "relujax.report.overview": "a picture is to be looked at: the notebooks show it",
+    "relujax.study.Stack": "run builds it from settings",
+    "relujax.study.run": "trains for seconds: tests/test_study.py runs it",
+    "relujax.cli.BadInput": "an exception",
+    "relujax.cli.main": "--help and the README show the commands",
+}
 
 
-@pytest.mark.parametrize(("name", "value"), VERBS, ids=[name for name, _ in VERBS])
-def test_every_public_function_shows_an_example(name, value):
-    assert ">>> " in inspect.getdoc(value)
+@pytest.mark.parametrize("name", VERBS)
+def test_every_public_function_shows_an_example(name):
+    assert (">>> " in inspect.getdoc(VERBS[name])) != (name in WITHOUT_AN_EXAMPLE)
+
+
+def test_the_functions_without_an_example_are_there():
+    assert WITHOUT_AN_EXAMPLE.keys() <= VERBS.keys()
 
 
 RECORDS = {name: value for name, value in public_names(rx) if hasattr(value, "__dataclass_fields__")}

@@ -14,7 +14,7 @@ __all__ = ["Activation"]
 
 @dataclass(frozen=True)
 class Activation:
-    """A row of :data:`ACTIVATIONS`.
+    """A row of :data:`relujax.ACTIVATIONS`.
 
     Attributes:
         fun: the function, ``fun(x, **hyperparameters)``.
@@ -59,7 +59,7 @@ class Activation:
 
     @property
     def name(self) -> str:
-        """The key in :data:`ACTIVATIONS`: the name of ``fun``."""
+        """The key in :data:`relujax.ACTIVATIONS`: the name of ``fun``."""
         return self.fun.__name__
 
     @property

@@ -25,7 +25,7 @@ def activation(name: str, **hyperparameters: Any) -> Callable:
     """An activation of the registry by name, with its hyperparameters bound.
 
     Args:
-        name: a key of :data:`ACTIVATIONS`.
+        name: a key of :data:`relujax.ACTIVATIONS`.
         **hyperparameters: arguments of that function other than ``x``.
 
     Returns:

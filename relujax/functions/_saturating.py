@@ -43,7 +43,7 @@ def tanh(x: Wide) -> jax.Array:
         Array of the shape of ``x``, in [-1, 1]; half precision is computed in float32 and rounded once.
 
     Cost: keeps its output, which the next layer keeps anyway; in half precision its input. XLA's float32 tanh is off by
-    up to 4.3 units in the last place near |x| = 5, and so is the slope, in units of the last place of 1.
+    up to 4.3 units in the last place near x = 5 and -5, and so is the slope, in units of the last place of 1.
 
     Reference: LeCun et al., `1998 <https://doi.org/10.1007/3-540-49430-8_2>`_.
 

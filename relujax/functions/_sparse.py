@@ -48,8 +48,8 @@ def top_k(x: ArrayLike, k: int, axis: int = -1) -> jax.Array:
         axis: along which to count.
 
     Returns:
-        Array of the same shape and dtype. Negative entries pass too where they are among the largest: apply
-        :func:`relu` first for none. NaN counts as the largest.
+        Array of the same shape and dtype. Negative entries pass too where they are among the largest; for none,
+        apply :func:`relujax.relu` first. NaN counts as the largest.
 
     Raises:
         ValueError: for ``k`` below 1 or above the length of the axis.
@@ -90,7 +90,7 @@ def batch_top_k(x: ArrayLike, k: int) -> jax.Array:
             first do.
 
     Returns:
-        Array of the same shape and dtype. An example's output depends on the rest of its batch: for inference see
+        Array of the same shape and dtype. An example's output depends on the rest of its batch; for inference see
         :class:`relujax.nnx.BatchTopK`, which learns a threshold in its place.
 
     Raises:

@@ -19,7 +19,7 @@ _STATIC = (bool, int, str)
 
 
 class Rectifier:
-    """An elementwise function with a declared gradient; made by :func:`rectifier`.
+    """An elementwise function with a declared gradient; made by :func:`relujax.rectifier`.
 
     Called like the function, it takes one more argument by keyword: ``residual="input"`` keeps the arguments for the
     backward pass, and nothing else, instead of what the rule says it keeps.

@@ -3,5 +3,11 @@
 from ._alarms import alarms as alarms
 from ._findings import Alarm as Alarm, Alarms as Alarms, Skipped as Skipped, not_checked as not_checked
 from ._gradient_rules import EXPLODING_RATIO as EXPLODING_RATIO, VANISHING_RATIO as VANISHING_RATIO
-from ._summary import SiteSummary as SiteSummary, Summary as Summary, summarize as summarize
+from ._summary import (
+    DORMANT_SHARE as DORMANT_SHARE,
+    SILENT_OUTPUT as SILENT_OUTPUT,
+    SiteSummary as SiteSummary,
+    Summary as Summary,
+    summarize as summarize,
+)
 from ._travel import Travel as Travel, travel as travel

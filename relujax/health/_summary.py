@@ -65,11 +65,12 @@ class SiteSummary:
         condition_number: the largest singular value over the smallest that stands above rounding, median over examples.
         log_volume: sum of the logarithms of those above rounding, in nats, median over examples: what becomes of the
             volume in the directions that are not lost.
-        dormant: units whose mean absolute output is at most :data:`DORMANT_SHARE` of the mean over the layer's units
-            (ReDo, arXiv 2302.12902). For kinds that can be negative the root mean square takes the place of the mean
-            absolute output, which the sums do not hold. Dead ReLUs are among them.
-        silent: units whose largest absolute output stayed below :data:`SILENT_OUTPUT`: the absolute counterpart.
-            Stricter than TheDeepChecker, which asks it of the 95th percentile: what is silent here is so there.
+        dormant: units whose mean absolute output is at most :data:`~relujax.health.DORMANT_SHARE` of the mean over the
+            layer's units (ReDo, arXiv 2302.12902). For kinds that can be negative the root mean square takes the place
+            of the mean absolute output, which the sums do not hold. Dead ReLUs are among them.
+        silent: units whose largest absolute output stayed below :data:`~relujax.health.SILENT_OUTPUT`: the absolute
+            counterpart. Stricter than TheDeepChecker, which asks it of the 95th percentile: what is silent here is so
+            there.
         saturated_fraction: share of elements whose slope is below 1/1000 of the steepest, for kinds that saturate
             (sigmoid, tanh and the like); None for the others.
         saturated: units of which more than 99 % of the elements are saturated; None for kinds that do not saturate.
@@ -147,7 +148,7 @@ class SiteSummary:
         return math.hypot(self.mean, self.std)
 
     def weights_in(self, leaves: Mapping[str, Any]) -> dict[str, Any]:
-        """The arrays of its :attr:`weights` by path; of weights that are stacked by layer, this layer's.
+        """The arrays of its ``weights`` by path; of weights that are stacked by layer, this layer's.
 
         Args:
             leaves: arrays by path, as :func:`relujax.probes.parameter_names` names them.

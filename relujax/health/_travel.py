@@ -57,6 +57,12 @@ def travel(summary: Summary) -> Travel | None:
     That is without a loss, with fewer than two sites, or where no finite gradient leaves the last one.
 
     ``per_layer`` is of the backpropagated signal; ``ratio`` is of the weight gradients where they are known.
+
+    >>> import jax.numpy as jnp, relujax as rx
+    >>> loss = lambda w, x: rx.relu(rx.relu(x @ w) @ (w / 2)).sum()
+    >>> found = travel(rx.summarize(rx.probe_grad(loss)(jnp.eye(1), jnp.ones((1, 1)))[1]))
+    >>> found.per_layer, str(found)
+    (0.5, "the signal shrinks 2x per layer; the first layer's backpropagated signal is 0.5 of the last one's")
     """
     rows = [row for row in summary if row.signal_norm is not None]
     if len(rows) < 2:

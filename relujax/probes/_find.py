@@ -47,7 +47,11 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
 
 
 def parameter_names(args: tuple) -> tuple[str, ...]:
-    """A name for each flat argument: its tree path in the first argument, "" elsewhere."""
+    """A name for each flat argument: its tree path in the first argument, "" elsewhere.
+
+    >>> parameter_names(({"up": {"kernel": 1.0, "bias": 0.0}}, 2.0))
+    ('up/bias', 'up/kernel', '')
+    """
     named = [_path_name(path) for path, _ in jax.tree.leaves_with_path(args[0])] if args else []
     rest = len(jax.tree.leaves(args)) - len(named)
     return (*named, *[""] * rest)

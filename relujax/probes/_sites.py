@@ -53,7 +53,7 @@ class Site:
 
     @property
     def unit_axis(self) -> int | None:
-        """The axis that counts units: the last one; None for a vector with one number per example."""
+        """Which axis counts units, by default the last one; None for a vector with one number per example."""
         if self.axis is not None:
             return self.axis
         return None if self.batched and len(self.shape) == 1 else len(self.shape) - 1

@@ -44,12 +44,12 @@ class SiteStats:
         examples: examples seen.
         count: elements seen per unit.
         active: per unit, elements that were active (positive; for sigmoid and tanh, not saturated).
-        passing: per unit, elements whose slope was at least :data:`SLOPE_FLOOR` of the steepest.
+        passing: per unit, elements whose slope was at least :data:`~relujax.probes.SLOPE_FLOOR` of the steepest.
         total: per unit, sum of the outputs.
         square: per unit, sum of their squares.
         largest: per unit, the largest absolute output.
         nonfinite: per unit, how many outputs were NaN or infinite; they are left out of the sums.
-        histogram: examples by share of active elements, :data:`ACTIVE_BINS` bins.
+        histogram: examples by share of active elements, :data:`~relujax.probes.ACTIVE_BINS` bins.
         outputs: outputs by value, where edges were given: below the first, between each two, from the last one up.
         signal: the backpropagated signal, or None where no loss was differentiated.
         site: which site it is.
@@ -99,6 +99,10 @@ class Stats(Mapping[str, SiteStats]):
 
 
 def to_host(value: Any) -> np.ndarray:
-    """A NumPy array in 64 bits."""
+    """A NumPy array in 64 bits.
+
+    >>> to_host(jax.numpy.zeros(2, "int8")).dtype.name
+    'int64'
+    """
     array = np.asarray(value)
     return array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64)

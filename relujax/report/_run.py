@@ -93,7 +93,12 @@ class Run:
 
 
 def as_run(diagnosis: Diagnosis) -> Run:
-    """A report of one diagnosis."""
+    """A report of one diagnosis.
+
+    >>> import relujax as rx
+    >>> as_run(rx.Diagnosis(rx.Summary(()), (), examples=0, title="mine")).name
+    'mine'
+    """
     return Run(diagnosis.title, {"as given": diagnosis})
 
 
@@ -143,5 +148,11 @@ def _all_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def to_json(runs: Sequence[Run]) -> str:
-    """Every number of the runs as JSON, with a schema number; :func:`relujax.report.from_json` reads it."""
+    """Every number of the runs as JSON, with a schema number; :func:`relujax.report.from_json` reads it.
+
+    >>> import json, relujax as rx
+    >>> run = as_run(rx.Diagnosis(rx.Summary(()), (), examples=0, title="mine"))
+    >>> json.loads(to_json([run]))["runs"][0]["name"]
+    'mine'
+    """
     return as_json({"schema": SCHEMA, "runs": [run.to_dict() for run in runs]})

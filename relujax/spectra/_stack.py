@@ -81,7 +81,7 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
     Returns:
         ``log_singular_values(x)``: as many as the lesser of inputs and outputs, descending, ``-inf`` beyond the rank;
         NaN where something is not finite. ``jax.vmap`` it over examples. Divided by the depth they are Lyapunov
-        exponents: :func:`lyapunov_exponents`.
+        exponents: :func:`relujax.spectra.lyapunov_exponents`.
 
     Raises:
         ValueError: for no layers, an interval below 1, weights that are not finite, a body that changes shapes.
@@ -120,7 +120,7 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
 
 
 def lyapunov_exponents(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> Callable:
-    r"""Growth per layer of perturbations, in nats: what :func:`stack_spectrum` tends to, per layer, in deep stacks.
+    r"""Growth per layer of perturbations, in nats: :func:`relujax.stack_spectrum` over depth, in the limit of depth.
 
     .. math:: \lambda_i = \frac{1}{L} \log \sigma_i(J_L \cdots J_1)
 

@@ -18,7 +18,7 @@ def find_kinks(f: str | Callable, reach: float = REACH) -> tuple[float, ...]:
         reach: how far from 0 to look, at least.
 
     Returns:
-        The points, in ascending order: jumps and kinks to about 1e-15, jumps of the curvature to 1e-10, those of the
+        The points, in ascending order; jumps and kinks to about 1e-15, jumps of the curvature to 1e-10, those of the
         third derivative to 1e-5. Two within 1e-5 of each other count as one.
 
     Raises:

@@ -1,0 +1,26 @@
+"""What the README says of one's own model on the command line, done as it says."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+
+from relujax.cli import main
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_ones_own_model_from_the_command_line(tmp_path, monkeypatch, capsys):
+    section = README.read_text(encoding="utf-8").split("## Your own model")[1]
+    model, command = re.search(r"```python\n(.*?)```\n\n```sh\n(.*?)```", section, re.DOTALL).groups()
+    monkeypatch.chdir(tmp_path)
+    Path("mymodel.py").write_text(model, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((32, 64)).astype(np.float32)
+    np.savez("batch.npz", x=images, y=rng.integers(10, size=32))
+    program, *arguments = shlex.split(command)
+    assert program == "relujax"
+    assert main(arguments) == 0
+    assert "report.html" in capsys.readouterr().out
+    assert Path("report.html").stat().st_size > 1_000_000
