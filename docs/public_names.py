@@ -20,6 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "relujax.linen": (),
     "relujax.report": (),
     "relujax.study": (),
+    "relujax.claims": (),
     "relujax.cli": (),
 }
 

@@ -168,7 +168,6 @@ WITHOUT_AN_EXAMPLE = {
     "relujax.report.overview": "a picture is to be looked at: the notebooks show it",
     "relujax.study.Stack": "run builds it from settings",
     "relujax.study.run": "trains for seconds: tests/test_study.py runs it",
-    "relujax.cli.BadInput": "an exception",
     "relujax.cli.main": "--help and the README show the commands",
 }
 

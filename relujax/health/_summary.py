@@ -144,7 +144,7 @@ class SiteSummary:
 
     @property
     def root_mean_square(self) -> float:
-        """Of the outputs: the size of the signal going forward, mean and spread together."""
+        """The size of the signal going forward, the outputs' mean and spread together."""
         return math.hypot(self.mean, self.std)
 
     def weights_in(self, leaves: Mapping[str, Any]) -> dict[str, Any]:

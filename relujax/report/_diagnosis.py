@@ -93,7 +93,11 @@ def frame(page: str) -> str:
 
 
 def as_json(value: dict[str, Any]) -> str:
-    """Strict JSON: what has no number there becomes a string."""
+    """Strict JSON: what has no number there becomes a string.
+
+    >>> json.loads(as_json({"loss": float("nan"), "steps": (1, 2)}))
+    {'loss': 'nan', 'steps': [1, 2]}
+    """
     return json.dumps(_jsonable(value), indent=1, allow_nan=False)
 
 

@@ -19,7 +19,7 @@ def from_json(text: str) -> list[Run]:
         text: the JSON.
 
     Returns:
-        The runs, equal to those that were written: NaN and infinities are numbers again.
+        The runs. They are equal to those that were written; NaN and infinities are numbers again.
 
     Raises:
         ValueError: for text that is no JSON, was written with another schema, or lacks something.

@@ -54,7 +54,7 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Of the last stage: on held-out data where it was trained."""
+        """Share of right answers of the last stage, on held-out data where it was trained."""
         return self.history.accuracy[-1] if self.history else list(self.stages.values())[-1].accuracy
 
     def to_dict(self) -> dict[str, Any]:
