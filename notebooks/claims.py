@@ -16,6 +16,7 @@ if importlib.util.find_spec("relujax") is None:  # in Colab
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
 
 # %%
+# %matplotlib inline
 import os
 
 import jax
