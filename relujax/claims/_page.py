@@ -7,12 +7,12 @@ from importlib import resources
 import jax
 
 from .. import __version__
+from ..report import document
 from ._findings import Finding, Findings, shown
 from ._forest import on_axis
 from ._rule import CONFIDENCE, Condition
 
 _TITLE = "What everybody says of ReLU, measured"
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _WIDTH, _HEIGHT = 260, 18
 _CLASSES = {"holds": "holds", "holds only when": "only", "does not hold": "fails", "undecided": "undecided"}
 #: Markers that tell outcomes apart without their colour, about the origin.
@@ -36,39 +36,17 @@ def page(findings: Findings) -> str:
     >>> page(run(["one_sign"], quick=True)).count("<section")  # the overview, and the claim
     2
     """
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{_TITLE}</title>
-<link rel="icon" href="data:,">
-<style>{_style("relujax.report", "report.css")}{_style("relujax.claims", "claims.css")}</style>
-</head>
-<body>
-<main>
-<header><h1>{_TITLE}</h1><p class="verdict">{html.escape(findings.headline())}</p>
+    body = f"""<header><h1>{_TITLE}</h1><p class="verdict">{html.escape(findings.headline())}</p>
 <p>Each verdict follows from the numbers by one rule: a claim holds under a condition where the {CONFIDENCE:.0%} error
 bar of its effect lies wholly on the claimed side of its threshold, fails where it lies on the other, and is undecided
 where it spans the threshold. Error bars are over seeds, each with its own weights, batches and split of the images, or
 over rounds of timing. They are not corrected for how many there are.</p></header>
-{section(findings)}
-<footer><p>relujax {__version__}, jax {jax.__version__}, {jax.default_backend()}</p></footer>
-</main>
-</body>
-</html>
-"""
-
-
-def section(findings: Findings) -> str:
-    """The verdicts and the claims alone, for a page that has the styles."""
-    return "\n".join([_overview(findings), _key(), *map(_claim, findings)])
-
-
-def _style(package: str, name: str) -> str:
-    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+{_overview(findings)}
+{_key()}
+{"".join(map(_claim, findings))}
+<footer><p>relujax {__version__}, jax {jax.__version__}, {jax.default_backend()}</p></footer>"""
+    style = resources.files("relujax.claims").joinpath("claims.css").read_text(encoding="utf-8")
+    return document(_TITLE, body, style=style)
 
 
 def _overview(findings: Findings) -> str:

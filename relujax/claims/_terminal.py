@@ -29,7 +29,13 @@ def show(findings: Findings, console: Console) -> None:
 
 
 def show_one(finding: Finding, console: Console) -> None:
-    """Print one claim, as it comes."""
+    """Print one claim, as it comes.
+
+    >>> from relujax.claims import each
+    >>> show_one(next(each(["one_sign"], quick=True)), Console(width=120))  # doctest: +ELLIPSIS
+    ReLU's positive outputs force all weight gradients of a unit to one sign: holds only when
+    ...
+    """
     console.print(Text.assemble((finding.statement, "bold"), ": ", (finding.kind, _KINDS[finding.kind])))
     console.print(Text(f"{finding.measured}; claimed: {finding.criterion}", "dim"))
     console.print(_conditions(finding))

@@ -6,6 +6,7 @@ from typing import Any
 from ._compare import Compared as Compared, Comparison as Comparison, compare as compare
 from ._diagnose import diagnose as diagnose
 from ._diagnosis import Diagnosis as Diagnosis, as_json as as_json
+from ._document import document as document
 from ._figures import overview as overview
 from ._read import from_json as from_json
 from ._run import PARTIAL as PARTIAL, History as History, Run as Run, as_run as as_run, to_json as to_json

@@ -20,6 +20,7 @@ def document(
     scripts: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
     refresh: int | None = None,
+    style: str = "",
 ) -> str:
     """One self-contained HTML page in the look of the report.
 
@@ -30,6 +31,7 @@ def document(
             hashes alone. Where one is long all are packed, so that plotly takes 2 MB instead of 5.
         data: values for JSON by the id under which a script finds them: ``document.getElementById(id).textContent``.
         refresh: seconds after which the page loads itself again; by default it does not.
+        style: CSS beside the report's own.
 
     Returns:
         The page.
@@ -42,13 +44,14 @@ def document(
     (True, True)
     """
     packed = any(len(script) >= _PACKED_FROM for script in scripts)
-    plain = [asset("unpack.js"), *([] if packed else scripts)]
+    unpack = [asset("unpack.js")] if scripts or data else []
+    plain = [*unpack, *([] if packed else scripts)]
     blocks = [_data_block(name, value) for name, value in (data or {}).items()]
     blocks += [_packed_script(script) for script in scripts if packed]
     blocks += [f"<script>{script}</script>" for script in plain]
-    hashes = " ".join(_hash(script) for script in (plain[0], *scripts))
+    hashes = " ".join(_hash(script) for script in (*unpack, *scripts))
     policy = (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        f"default-src 'none'; {f'script-src {hashes}; ' if hashes else ''}style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     again = f'<meta http-equiv="refresh" content="{int(refresh)}">\n' if refresh else ""
@@ -62,7 +65,7 @@ def document(
 <meta name="color-scheme" content="light dark">
 <title>{html.escape(title)}</title>
 <link rel="icon" href="data:,">
-<style>{asset("report.css")}</style>
+<style>{asset("report.css")}{style}</style>
 </head>
 <body>
 <a class="skip" href="#content">To the content</a>

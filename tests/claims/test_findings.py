@@ -78,7 +78,7 @@ def test_the_page_is_self_contained_and_runs_nothing():
     assert policy.startswith("default-src 'none'")
     assert "script" not in policy
     assert not re.search(r"<script|<img|<iframe|@import|url\(|https?:", page)
-    assert set(re.findall(r'href="([^"]*)"', page)) == {"data:,", *(f"#claim-{one.name}" for one in SOME)}
+    assert set(re.findall(r'href="([^"]*)"', page)) == {"data:,", "#content", *(f"#claim-{one.name}" for one in SOME)}
     for one in SOME:
         assert f'id="claim-{one.name}"' in page
         for condition in one.conditions:
