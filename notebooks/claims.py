@@ -78,4 +78,5 @@ for name in ("relu", "gelu", "silu"):
 
 # %%
 figure, _ = findings.figure()
+figure.set_dpi(64)
 figure

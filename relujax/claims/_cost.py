@@ -87,5 +87,5 @@ CLAIM = Claim(
     unit="times ReLU's time",
     criterion=Criterion(1.05),
     experiment=_measure,
-    weight=25,
+    weight=11,
 )

@@ -69,7 +69,7 @@ CLAIMS = (
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_saturating,
-        weight=8,
+        weight=9,
     ),
     Claim(
         name="relu_keeps",
@@ -78,7 +78,7 @@ CLAIMS = (
         unit="first over last",
         criterion=Criterion(0.1),
         experiment=_kept,
-        weight=4,
+        weight=2,
     ),
     Claim(
         name="weights_set_size",
@@ -87,6 +87,6 @@ CLAIMS = (
         unit="by weights over by slopes",
         criterion=Criterion(1.0),
         experiment=_attribution,
-        weight=5,
+        weight=2,
     ),
 )

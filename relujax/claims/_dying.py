@@ -126,7 +126,7 @@ CLAIMS = (
         unit="dead over others",
         criterion=Criterion(1e-6, above=False, log=False),
         experiment=_no_gradient,
-        weight=5,
+        weight=1,
     ),
     Claim(
         name="dead_never_return",
@@ -136,7 +136,7 @@ CLAIMS = (
         unit="share of dead units",
         criterion=Criterion(0.05, above=False, log=False),
         experiment=_never_return,
-        weight=15,
+        weight=4,
     ),
     Claim(
         name="cures",
@@ -146,7 +146,7 @@ CLAIMS = (
         unit="of ReLU's dead units",
         criterion=Criterion(0.1, above=False, log=False),
         experiment=_cures,
-        weight=25,
+        weight=11,
     ),
     Claim(
         name="cures_pay",
@@ -156,7 +156,7 @@ CLAIMS = (
         unit="ReLU's over the cure's",
         criterion=Criterion(1.0),
         experiment=_cures_pay,
-        weight=4,
+        weight=1,
     ),
     Claim(
         name="dying_is_vanishing",
@@ -166,6 +166,6 @@ CLAIMS = (
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_vanishing,
-        weight=5,
+        weight=1,
     ),
 )

@@ -77,7 +77,7 @@ CLAIMS = (
         unit="times",
         criterion=Criterion(1.0),
         experiment=_explodes,
-        weight=8,
+        weight=1,
     ),
     Claim(
         name="batch_norm",
@@ -86,7 +86,7 @@ CLAIMS = (
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_batch_norm,
-        weight=20,
+        weight=9,
     ),
     Claim(
         name="clipping",
@@ -95,6 +95,6 @@ CLAIMS = (
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_clipping,
-        weight=30,
+        weight=11,
     ),
 )

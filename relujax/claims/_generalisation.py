@@ -55,7 +55,7 @@ CLAIMS = (
         unit="ReLU's over the other's",
         criterion=Criterion(1.0),
         experiment=_overfits,
-        weight=20,
+        weight=5,
     ),
     Claim(
         name="dropout",
@@ -64,6 +64,6 @@ CLAIMS = (
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_dropout,
-        weight=25,
+        weight=6,
     ),
 )

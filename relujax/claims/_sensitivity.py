@@ -86,7 +86,7 @@ CLAIMS = (
         unit="times ReLU's change",
         criterion=Criterion(1.0),
         experiment=_insensitive,
-        weight=12,
+        weight=7,
     ),
     Claim(
         name="far_below",
@@ -96,6 +96,6 @@ CLAIMS = (
         unit="of a push across 0",
         criterion=Criterion(1e-3, above=False),
         experiment=_far_below,
-        weight=8,
+        weight=2,
     ),
 )

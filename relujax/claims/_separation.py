@@ -62,5 +62,5 @@ CLAIM = Claim(
     unit="other over first",
     criterion=Criterion(1.0),
     experiment=_measure,
-    weight=15,
+    weight=2,
 )

@@ -42,5 +42,5 @@ CLAIM = Claim(
     unit="share of units",
     criterion=Criterion(0.99, log=False),
     experiment=_measure,
-    weight=4,
+    weight=2,
 )

@@ -68,7 +68,7 @@ CLAIMS = (
         unit="share of outputs",
         criterion=Criterion(0.4, log=False),
         experiment=_by_layer(_zeros),
-        weight=25,
+        weight=15,
     ),
     Claim(
         name="dynamic_size",
@@ -78,7 +78,7 @@ CLAIMS = (
         unit="times the independent variance",
         criterion=Criterion(1.0),
         experiment=_dynamic,
-        weight=3,
+        weight=1,
     ),
     Claim(
         name="not_centred",
