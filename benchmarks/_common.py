@@ -17,6 +17,7 @@ from rich.table import Table
 import relujax
 
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
 
 
 def machine() -> dict[str, Any]:
@@ -62,6 +63,24 @@ def finish(
     (RESULTS / f"{name}{version}.json").write_text(text + "\n")
     if not all(claims.values()):
         sys.exit(1)
+
+
+def readme_block(mark: str) -> str:
+    """What README.md holds between ``<!-- mark -->`` and the end of that block."""
+    return _around(mark)[1]
+
+
+def replace_readme_block(mark: str, text: str) -> None:
+    """Put another text there."""
+    before, _, after = _around(mark)
+    README.write_text(before + text + after, encoding="utf-8")
+
+
+def _around(mark: str) -> tuple[str, str, str]:
+    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark.split(':')[0]} -->\n"
+    before, rest = README.read_text(encoding="utf-8").split(begin)
+    block, after = rest.split(end)
+    return before + begin, block, end + after
 
 
 def members() -> dict[str, Callable]:

@@ -6,12 +6,12 @@ python -m benchmarks.family_table --check   exits with 1 where README.md has ano
 
 import argparse
 import sys
-from pathlib import Path
 
 import relujax as rx
 
-README = Path(__file__).parents[1] / "README.md"
-_BEGIN, _END = "<!-- family: python -m benchmarks.family_table -->\n", "<!-- /family -->\n"
+from ._common import readme_block, replace_readme_block
+
+_MARK = "family: python -m benchmarks.family_table"
 _KEEPS = {"nothing": "nothing", "bits": "1 bit", "output": "its output", "input": "its input"}
 
 
@@ -29,12 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(_BEGIN)
-    found, after = rest.split(_END)
     if check:
-        sys.exit(found != table())
-    README.write_text(before + _BEGIN + table() + _END + after, encoding="utf-8")
+        sys.exit(readme_block(_MARK) != table())
+    replace_readme_block(_MARK, table())
 
 
 if __name__ == "__main__":

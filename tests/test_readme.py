@@ -24,3 +24,9 @@ def test_ones_own_model_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert main(arguments) == 0
     assert "report.html" in capsys.readouterr().out
     assert Path("report.html").stat().st_size > 1_000_000
+
+
+def test_the_table_of_claims_is_the_one_that_the_recorded_numbers_give():
+    script = [sys.executable, "-W", "error", "-m", "benchmarks.claims", "--check"]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 0), done.stderr

@@ -107,7 +107,7 @@ def judge(conditions: Sequence[Condition]) -> tuple[Kind, tuple[str, ...]]:
     """The verdict over all conditions, and those under which the claim held.
 
     It holds where it held under every condition, holds only when some of them are met where it held under these, does
-    not hold where it failed under every one, and else is undecided.
+    not hold where it held under none and failed under some, and is undecided where it is under every one.
 
     >>> rule = Criterion(1.0)
     >>> cheap, dear = Condition("in cache", (2.0, 2.1, 1.9), rule), Condition("out of cache", (0.8, 0.9, 0.7), rule)
@@ -122,7 +122,7 @@ def judge(conditions: Sequence[Condition]) -> tuple[Kind, tuple[str, ...]]:
         return "holds", held
     if held:
         return "holds only when", held
-    return ("does not hold" if all(outcome == "fails" for outcome in outcomes) else "undecided"), ()
+    return ("does not hold" if "fails" in outcomes else "undecided"), ()
 
 
 def _exp(value: float) -> float:

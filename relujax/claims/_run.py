@@ -68,9 +68,10 @@ def run(
 
     A claim holds under a condition where the 95 % error bar of the effect lies wholly on the claimed side of its
     threshold, fails where it lies on the other, and is undecided where it spans the threshold. It *holds* where it held
-    under every condition, *holds only when* those are met under which it did, *does not hold* where it failed
-    under all, and is else *undecided*. Error bars are Student's, over seeds (each with its own weights, batches and
-    split of the images), or over rounds of timing; each condition has its own, uncorrected for their number.
+    under every condition, *holds only when* those are met under which it did, *does not hold* where it held under none
+    and failed under some, and is *undecided* where it is under all. Error bars are Student's, over seeds (each with its
+    own weights, batches and split of the images), or over rounds of timing; each condition has its own, uncorrected for
+    their number.
 
     Args:
         names: which claims, in this order; all by default.
