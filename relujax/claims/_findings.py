@@ -19,7 +19,7 @@ class Finding:
     """What was measured of one claim; its verdict follows from the numbers.
 
     Attributes:
-        name: the claim's key in :data:`CLAIMS`.
+        name: the claim's key in ``relujax.claims.CLAIMS``.
         statement: the claim, as people say it.
         measured: what was measured, and how.
         unit: of the effect.

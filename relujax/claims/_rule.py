@@ -51,7 +51,7 @@ class Condition:
 
     @property
     def interval(self) -> tuple[float, float, float]:
-        """The mean effect and the ends of its error bar: Student's t, 95 %; of ratios, the geometric mean."""
+        """The mean effect and the ends of its error bar; Student's t, 95 %; of ratios, the geometric mean."""
         if not len(self.values) or any(map(math.isnan, self.values)):
             return math.nan, math.nan, math.nan
         log = self.criterion.log
@@ -81,7 +81,7 @@ class Condition:
 
     @property
     def margin(self) -> tuple[float, float, float]:
-        """Effect and error bar over the threshold, in the claimed direction: above 1 the claim holds."""
+        """Effect and error bar over the threshold, in the claimed direction; above 1 the claim holds."""
         effect, low, high = (max(v, SMALLEST) if not math.isnan(v) else v for v in self.interval)
         over = self.criterion.threshold
         return (
