@@ -114,7 +114,8 @@ def recycle_dormant(
             inner, lambda moment, mask: jnp.where(mask, jnp.zeros((), moment.dtype), moment), inner_state, masks
         )
         recycled = state.recycled + jnp.where(looks, plan.units, 0)
-        return updates, RecycleState(optax.safe_increment(state.count), recycled, inner_state)
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return updates, RecycleState(count, recycled, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
