@@ -15,6 +15,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "relujax.theory": (),
     "relujax.health": (),
     "relujax.init": (),
+    "relujax.optim": (),
     "relujax.torch": (),
     "relujax.nnx": ("relujax._nnx_training",),
     "relujax.linen": (),

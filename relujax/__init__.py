@@ -38,11 +38,11 @@ from .spectra import (
 )
 
 if TYPE_CHECKING:
-    from . import claims as claims, init as init, report as report, theory as theory
+    from . import claims as claims, init as init, optim as optim, report as report, theory as theory
     from .report import Diagnosis as Diagnosis, diagnose as diagnose
 
 
-_MODULES = ("claims", "init", "linen", "nnx", "report", "theory", "torch")
+_MODULES = ("claims", "init", "linen", "nnx", "optim", "report", "theory", "torch")
 _OF_REPORT = ("Diagnosis", "diagnose")
 
 

@@ -8,6 +8,7 @@ from ._summary import (
     SILENT_OUTPUT as SILENT_OUTPUT,
     SiteSummary as SiteSummary,
     Summary as Summary,
+    dormant_units as dormant_units,
     summarize as summarize,
 )
 from ._travel import Travel as Travel, travel as travel

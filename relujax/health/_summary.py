@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..functions import ACTIVATIONS
@@ -344,7 +345,7 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         active_histogram=tuple(int(n) for n in stats.histogram),
         signal_norm=None if signal is None else float(np.linalg.norm(signal.norm) / np.sqrt(max(examples, 1))),
         signal_zero_fraction=None if signal is None else float(signal.zeros.sum() / elements),
-        dormant=_dormant(stats),
+        dormant=int(dormant_units(stats).sum()),
         silent=int(((stats.largest < SILENT_OUTPUT) & (stats.nonfinite < count)).sum()),
         saturated_fraction=1 - active if saturating else None,
         saturated=int((stats.active < SATURATED_ACTIVITY * count).sum()) if saturating else None,
@@ -364,13 +365,30 @@ def _activation_gain(signal: Signal | None) -> float | None:
     return float(signal.behind) / before if before else None
 
 
-def _dormant(stats: SiteStats) -> int:
-    r"""Units with :math:`E|h_i| \le \tau\, \mathrm{mean}_k E|h_k|`, over the outputs that are finite."""
+def dormant_units(stats: SiteStats, share: float = DORMANT_SHARE) -> Any:
+    r"""Units with :math:`E|h_i| \le \tau\, \mathrm{mean}_k E|h_k|`, over the outputs that are finite.
+
+    Args:
+        stats: of one site, on the host or inside a compiled function.
+        share: the share :math:`\tau`.
+
+    Returns:
+        A boolean per unit; per layer of a scan over layers, as leading axes. For kinds that can be negative the root
+        mean square takes the place of the mean absolute output.
+
+    Reference: Sokar et al., `2023 <https://arxiv.org/abs/2302.12902>`_.
+
+    >>> import relujax as rx
+    >>> _, stats = rx.probe(lambda x: rx.relu(x))(jnp.array([[1.0, -1.0, 0.001]]))
+    >>> dormant_units(stats["relu"]).tolist()
+    [False, True, True]
+    """
+    xp: Any = np if isinstance(stats.total, np.ndarray) else jnp
     finite = stats.count - stats.nonfinite
+    seen, each = finite > 0, xp.maximum(finite, 1).astype(stats.total.dtype)
     # A gated unit is of the kind of its gate, and its product may well be negative.
-    if stats.site.kind in NONNEGATIVE and (stats.total >= 0).all():
-        size = stats.total / np.maximum(finite, 1)
-    else:
-        size = np.sqrt(stats.square / np.maximum(finite, 1))
-    layer = size[finite > 0].mean() if (finite > 0).any() else np.inf
-    return int((size[finite > 0] <= DORMANT_SHARE * layer).sum()) if np.isfinite(layer) else 0
+    positive = (stats.site.kind in NONNEGATIVE) & xp.all(stats.total >= 0, axis=-1, keepdims=True)
+    size = xp.where(positive, stats.total / each, xp.sqrt(stats.square / each))
+    units = xp.maximum(xp.sum(seen, axis=-1, keepdims=True), 1).astype(size.dtype)
+    layer = xp.sum(xp.where(seen, size, 0), axis=-1, keepdims=True) / units
+    return seen & (size <= share * layer) & xp.isfinite(layer)  # beside squares that overflowed nothing is small

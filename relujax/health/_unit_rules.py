@@ -40,7 +40,8 @@ def dead(summary: Summary) -> Findings:
             "critical" if worst.dead > HALF * worst.units else "warning",
             f"{first.dead} of {first.units} units are dead: no gradient passed on any of {first.examples} examples, so "
             f"on at most {100 * first.dead_bound:.2g} % of such examples (3/n, 95 % confidence){more}",
-            "a negative-side slope (leaky_relu, prelu, elu), a lower learning rate, He initialisation, BatchNorm",
+            "a negative-side slope (leaky_relu, prelu, elu), a lower learning rate, He initialisation, BatchNorm, "
+            "rx.optim.recycle_dormant",
             "10 %: CS231n and keras-contrib DeadReLU; critical above 50 %: SageMaker Debugger",
         )
 
