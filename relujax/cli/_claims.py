@@ -48,14 +48,15 @@ def _claims(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from .. import claims
-    from ..report import as_json
+    from ..report import SCHEMA, as_json
 
     if args.list:
         table = Table("claim", "statement", box=None, pad_edge=False)
         for name, claim in claims.CLAIMS.items():
             table.add_row(Text(name), Text(claim.statement))
         terminal.print(table)
-        write_json(args, as_json({name: claim.statement for name, claim in claims.CLAIMS.items()}))
+        statements = {name: claim.statement for name, claim in claims.CLAIMS.items()}
+        write_json(args, as_json({"schema": SCHEMA, "claims": statements}))
         return 0
 
     check_files(out=args.out, json=args.json)
@@ -74,11 +75,12 @@ def _claims(args: argparse.Namespace) -> int:
             for finding in claims.each(args.names or None, seeds=args.seeds, quick=args.quick, progress=advance):
                 found.append(finding)
                 claims.show_one(finding, terminal)
+        whole = finish()
     except KeyboardInterrupt as stop:
         if not found:
             raise
         finish()
         raise Interrupted(f"the {len(found)} claims tested until then are in {args.out}") from stop
-    terminal.print(Text(finish().headline(), "bold"))
+    terminal.print(Text(whole.headline(), "bold"))
     terminal.print(f"\nreport: [bold]{escape(str(args.out))}[/bold]")
     return 0

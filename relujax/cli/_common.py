@@ -5,13 +5,14 @@ import contextlib
 import importlib.util
 import itertools
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-EXIT_CODES = "exit codes: 0 done, 1 a finding that --strict does not let pass, 2 bad input, 130 interrupted\n"
+EXIT_CODES = """exit codes: 0 done, 1 the model or relujax failed (the traceback says where), 2 bad input, 3 a critical
+finding under --strict, 130 interrupted
+"""
 
 
 class BadInput(Exception):
@@ -66,13 +67,13 @@ def console(args: argparse.Namespace) -> Any:
 
 def prints_json(args: argparse.Namespace) -> bool:
     """Whether the JSON goes to standard output."""
-    return args.json is not None and str(args.json) == "-"
+    return str(getattr(args, "json", None)) == "-"
 
 
 def write_json(args: argparse.Namespace, text: str) -> None:
     """Write the numbers where the user asked for them, if at all."""
     if prints_json(args):
-        sys.stdout.write(text + "\n")
+        args.stdout.write(text + "\n")
     elif args.json:
         write(args.json, text)
 
@@ -93,7 +94,7 @@ def as_bad_input() -> Iterator[None]:
         raise BadInput(one_line(error)) from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The message without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -125,7 +126,10 @@ def progress(console: Any) -> Iterator[Callable[[str, float], None]]:
 
 def check_files(**files: Path | None) -> None:
     """Refuse, before the work, files that cannot be written and one file under two options."""
-    given = {name: path for name, path in files.items() if path and str(path) != "-"}
+    given = {name: path for name, path in files.items() if path and (name, str(path)) != ("json", "-")}
+    for name, path in given.items():
+        if str(path) == "-":
+            raise BadInput(f"got --{name} -: expected a file; only --json can be printed")
     for one, other in itertools.combinations(given, 2):
         if given[one].resolve() == given[other].resolve():
             raise BadInput(f"got {given[one]} for both --{one} and --{other}: expected two files")
@@ -135,7 +139,11 @@ def check_files(**files: Path | None) -> None:
 
 def _check_writable(path: Path) -> None:
     folder = path.parent
-    if path.exists() and not path.is_file():
+    try:
+        taken = path.exists() and not path.is_file()
+    except OSError as error:
+        raise BadInput(f"cannot write {path}: {error.strerror}; expected another file name") from error
+    if taken:
         what = "a folder" if path.is_dir() else "no ordinary file"
         raise BadInput(f"cannot write {path}: it is {what}; expected a file name")
     if not folder.is_dir():
@@ -150,7 +158,7 @@ def _check_writable(path: Path) -> None:
 def write(path: Path, text: str) -> None:
     """Write the whole file or none of it."""
     target = path.resolve()  # through a link, not in its place
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".relujax-{os.getpid()}.part")  # not longer where the name is as long as can be
     try:
         part.write_text(text, encoding="utf-8")
         os.replace(part, target)

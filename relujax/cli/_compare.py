@@ -1,6 +1,8 @@
 """``relujax compare``: saved runs side by side."""
 
 import argparse
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +39,29 @@ def _compare(args: argparse.Namespace) -> int:
     terminal = console(args)
     from rich.markup import escape
 
-    from ..report import as_json, compare, show
+    from ..report import SCHEMA, as_json, compare, show
 
     check_files(out=args.out, json=args.json)
-    runs = [run for path in args.files for run in _read(path)]
+    runs = _named([(path, run) for path in args.files for run in _read(path)])
     if len(runs) < 2:
         raise BadInput(f"got one run in {args.files[0]}: expected two or more; name another file beside it")
     for file in args.files:
         if file.resolve() in {path.resolve() for path in (args.out, args.json) if path}:
             raise BadInput(f"got {file} to read and to write: expected another file for the comparison")
-    found = compare(runs)
-    write(args.out, found.to_html())
-    write_json(args, as_json(found.to_dict()))
+    with as_bad_input(), terminal.status("drawing"):
+        found = compare(runs)
+        page = found.to_html()
+    write(args.out, page)
+    write_json(args, as_json({"schema": SCHEMA, **found.to_dict()}))
     show(found.runs, terminal)
     terminal.print(f"\nreport: [bold]{escape(str(args.out))}[/bold]")
     return 0
+
+
+def _named(read: list[tuple[Path, Any]]) -> list:
+    """The runs; those of a name that others have too are told apart by their files."""
+    often = Counter(run.name for _, run in read)
+    return [replace(run, name=f"{run.name} ({path.stem})") if often[run.name] > 1 else run for path, run in read]
 
 
 def _read(path: Path) -> list:

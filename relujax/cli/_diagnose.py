@@ -43,8 +43,8 @@ STACK_OPTIONS = (
     "init",
     "seed",
 )
-#: Seconds between two versions of a report that is watched.
-_WRITE_EVERY = 2
+#: Seconds between two versions of a report that is watched, and between two looks of its page at the file.
+_WRITE_EVERY, _RELOAD_EVERY = 5, 10
 
 
 def add(commands: Any) -> None:
@@ -60,7 +60,7 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("--out", type=Path, default=Path("relujax-report.html"), metavar="FILE", help="report to write (%(default)s)")
     add("--watch", action="store_true", help="write the report while it runs; its page reloads itself until the end")
-    add("--strict", action="store_true", help="end with exit code 1 where there is a critical finding")
+    add("--strict", action="store_true", help="end with exit code 3 where there is a critical finding")
     own = parser.add_argument_group("your own model")
     own.add_argument("model", nargs="?", metavar=METAVAR, help="makes the model when called")
     own.add_argument("--data", type=Path, metavar="FILE", help=".npz with x, and y for a loss")
@@ -103,15 +103,16 @@ def _diagnose(args: argparse.Namespace) -> int:
     measure = _own_model if args.model else _stacks
     try:
         measure(args, terminal, report)
+        report.write()
+        show(report.runs, terminal)
     except KeyboardInterrupt as stop:
-        if not report.interrupted():
+        left = report.interrupted()
+        if not left:
             raise
-        raise Interrupted(f"what was measured until then is in {args.out}") from stop
-    report.write()
-    show(report.runs, terminal)
+        raise Interrupted(left) from stop
     terminal.print(f"\nreport: [bold]{escape(str(args.out))}[/bold]")
     critical = any(a.severity == "critical" for run in report.runs for d in run.stages.values() for a in d.alarms)
-    return 1 if args.strict and critical else 0
+    return 3 if args.strict and critical else 0
 
 
 class _Report:
@@ -120,24 +121,26 @@ class _Report:
     Attributes:
         runs: those that are done.
         waiting: names of those that are not begun.
+        complete: whether all is measured.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.runs: list = []
         self.waiting: list[str] = []
+        self.complete = False
         self._args, self._now, self._written = args, None, time.monotonic()
 
     def look(self, run: Any) -> None:
         """Take the state of the run that goes on."""
         self._now = run
         if self._args.watch and time.monotonic() - self._written >= _WRITE_EVERY:
-            self._page([*self.runs, run], refresh=_WRITE_EVERY)
+            self._page([*self.runs, run], refresh=_RELOAD_EVERY)
             self._written = time.monotonic()
 
     def done(self, run: Any) -> None:
         """Take a run that has ended."""
         self.runs.append(run)
-        self._now = None
+        self._now, self.complete = None, not self.waiting
 
     def write(self) -> None:
         """Write everything."""
@@ -146,10 +149,13 @@ class _Report:
         self._page(self.runs)
         write_json(self._args, to_json(self.runs))
 
-    def interrupted(self) -> bool:
-        """Write what there is, which says that it is partial; False where there is nothing."""
+    def interrupted(self) -> str:
+        """Write what there is, and say what that is; a part says that it is one. Empty where there is nothing."""
         from ..report import PARTIAL
 
+        if self.complete:
+            self.write()
+            return f"all was measured, and is in {self._args.out}"
         if self._now is not None:
             self.runs.append(self._now)
         if self.runs:
@@ -157,7 +163,7 @@ class _Report:
             rest = f"; not begun: {', '.join(self.waiting)}" if self.waiting else ""
             self.runs[-1] = replace(last, notes=(*last.notes, f"{PARTIAL}interrupted{rest}"))
             self.write()
-        return bool(self.runs)
+        return f"what was measured until then is in {self._args.out}" if self.runs else ""
 
     def _page(self, runs: list, refresh: int | None = None) -> None:
         from ..report import page

@@ -31,7 +31,7 @@ def _list(args: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from ..report import as_json
+    from ..report import SCHEMA, as_json
 
     rows = {name: row for name, row in ACTIVATIONS.items() if args.part in name}
     if not rows:
@@ -45,7 +45,7 @@ def _list(args: argparse.Namespace) -> int:
         keeps = row.residual + ("" if row.forward_mode else ", reverse mode only")
         table.add_row(Text(name), *map(Text, (row.formula, keeps, row.module, row.reference)))
     terminal.print(table)
-    write_json(args, as_json({"activations": [_numbers(row) for row in rows.values()]}))
+    write_json(args, as_json({"schema": SCHEMA, "activations": [_numbers(row) for row in rows.values()]}))
     return 0
 
 

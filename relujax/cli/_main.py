@@ -1,13 +1,15 @@
 """The parser, and what ends each command: an exit code, and one line where something is wrong."""
 
 import argparse
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
 from . import _claims, _compare, _completion, _diagnose, _list, _sites, _spectrum
-from ._common import EXIT_CODES, BadInput, Interrupted
+from ._common import EXIT_CODES, BadInput, Interrupted, prints_json
 
 _COMMANDS = (_diagnose, _compare, _claims, _list, _sites, _spectrum, _completion)
 _EXAMPLES = """examples:
@@ -29,11 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``relujax``; by default those of this process.
 
     Returns:
-        The exit code: 0 done, 1 a finding that ``--strict`` does not let pass, 2 bad input, 130 interrupted.
+        The exit code: 0 done, 2 bad input, 3 a critical finding under ``--strict``, 130 interrupted. What fails in
+        a model or in relujax itself is raised, and makes it 1.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of few letters gets question marks, and no traceback
+            stream.reconfigure(errors="replace")
     try:
         args = parser().parse_args(argv)
-        return args.command(args)
+        args.stdout = sys.stdout
+        # What a model prints as it is made must not stand in the JSON.
+        with contextlib.redirect_stdout(sys.stderr) if prints_json(args) else contextlib.nullcontext():
+            return args.command(args)
     except BadInput as error:
         print(f"relujax: {error}", file=sys.stderr)
         return 2

@@ -31,7 +31,7 @@ def load_model(where: str) -> Any:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise BadInput(f"no module named {error.name!r}: expected {where!r} to name an importable module") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"importing {name} failed: {one_line(error)}; expected a module that imports") from error
     factory = getattr(module, attribute, None)
     if factory is None:
@@ -41,7 +41,7 @@ def load_model(where: str) -> Any:
         raise BadInput(f"{where} is {type(factory).__name__}: expected a callable that makes the model")
     try:
         return factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{where}() failed: {one_line(error)}; expected a factory that takes no arguments") from error
 
 

@@ -28,22 +28,14 @@ def add(commands: Any) -> None:
 def _sites(args: argparse.Namespace) -> int:
     need_extra("flax")
     terminal = console(args)
-    import jax
     from rich.table import Table
     from rich.text import Text
 
-    from ..probes import probe, sites
-    from ..report import as_json
-    from ..report._batches import as_batches
-    from ..report._models import output_shape, read_model
+    from ..report import SCHEMA, as_json, model_sites
 
-    data = load_data(args.data)
+    data, model = load_data(args.data), load_model(args.model)
     with as_bad_input():
-        model = read_model(load_model(args.model))
-        x, _ = next(iter(as_batches(data[0], len(data[0]) if data[0].ndim else 1)))
-        output_shape(model, x)
-        found = sites(model.apply, model.params, model.rest, x)
-        stats = jax.eval_shape(probe(model.apply, batch=len(x)), model.params, model.rest, x)[1]
+        found, opaque = model_sites(model, data[0])
     table = Table(box=None, pad_edge=False)
     table.add_column("site", style="bold", overflow="fold")
     table.add_column("kind", no_wrap=True)
@@ -56,9 +48,9 @@ def _sites(args: argparse.Namespace) -> int:
             Text(site.name), Text(site.kind), " × ".join(map(str, site.shape)), runs, Text(site.source or "–")
         )
     terminal.print(table)
-    for part in stats.opaque:
+    for part in opaque:
         terminal.print(Text(f"not looked into: {part.primitive} at {part.source or '–'}: {part.reason}", "yellow"))
     terminal.print(f"{len(found)} sites")
-    numbers = {"sites": [asdict(site) for site in found], "opaque": [asdict(part) for part in stats.opaque]}
-    write_json(args, as_json(numbers))
+    numbers = {"sites": [asdict(site) for site in found], "opaque": [asdict(part) for part in opaque]}
+    write_json(args, as_json({"schema": SCHEMA, **numbers}))
     return 0

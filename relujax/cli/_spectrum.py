@@ -37,15 +37,15 @@ def _spectrum(args: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from ..report import as_json, model_spectra
-    from ..spectra import condition_number, effective_rank, stable_rank
+    from ..report import SCHEMA, as_json, model_spectra
+    from ..spectra import effective_rank, stable_rank
 
     data, model = load_data(args.data), load_model(args.model)
-    with as_bad_input():
+    with as_bad_input(), terminal.status("decomposing Jacobians"):
         found = model_spectra(model, data[0], examples=args.examples, num=args.num, layers=args.layers)
     measures = {"stable rank": stable_rank}
     if args.num is None:
-        measures |= {"effective rank": effective_rank, "condition": condition_number}
+        measures["effective rank"] = effective_rank
     table = Table(box=None, pad_edge=False)
     table.add_column("from the input to", style="bold", overflow="fold")
     for column in ("values", "largest", "median", "smallest", *measures):
@@ -59,5 +59,5 @@ def _spectrum(args: argparse.Namespace) -> int:
     table.caption = f"medians over {len(found['output'])} examples"
     table.caption_justify = "left"
     terminal.print(table)
-    write_json(args, as_json({name: values.tolist() for name, values in found.items()}))
+    write_json(args, as_json({"schema": SCHEMA, "spectra": {n: v.tolist() for n, v in found.items()}}))
     return 0

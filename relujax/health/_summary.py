@@ -63,9 +63,10 @@ class SiteSummary:
         rank: median over examples of how many singular values stand above rounding.
         effective_rank: of the same Jacobians, by :func:`relujax.spectra.effective_rank`, median over examples.
         stable_rank: likewise, by :func:`relujax.spectra.stable_rank`.
-        condition_number: the largest singular value over the smallest that stands above rounding, median over examples.
-        log_volume: sum of the logarithms of those above rounding, in nats, median over examples: what becomes of the
-            volume in the directions that are not lost.
+        condition_number: the largest singular value over the smallest that stands above rounding, median over the
+            examples that have one; None where none has.
+        log_volume: sum of the logarithms of those above rounding, in nats, likewise: what becomes of the volume in the
+            directions that are not lost.
         dormant: units whose mean absolute output is at most :data:`~relujax.health.DORMANT_SHARE` of the mean over the
             layer's units (ReDo, arXiv 2302.12902). For kinds that can be negative the root mean square takes the place
             of the mean absolute output, which the sums do not hold. Dead ReLUs are among them.
@@ -144,6 +145,11 @@ class SiteSummary:
         return self.dead / self.units
 
     @property
+    def largest_singular_value(self) -> float | None:
+        """The first of ``singular_values``; None where none was measured."""
+        return self.singular_values[0] if self.singular_values else None
+
+    @property
     def root_mean_square(self) -> float:
         """The size of the signal going forward, the outputs' mean and spread together."""
         return math.hypot(self.mean, self.std)
@@ -208,8 +214,7 @@ class Summary(Sequence[SiteSummary]):
         numbers = ("mean", "signal", "weights", "sigma max", *(("rank", "eff. rank", "cond") if spectra else ()))
         lines = [f"{'site':<{width}} {'active':>7} {'dead':>9} {' '.join(f'{c:>9}' for c in numbers)}  source"]
         for name, row in zip(names, self.rows, strict=True):
-            largest = row.singular_values[0] if row.singular_values else None
-            values = [row.mean, row.signal_norm, row.weight_gradient_norm, largest]
+            values = [row.mean, row.signal_norm, row.weight_gradient_norm, row.largest_singular_value]
             values += [row.rank, row.effective_rank, row.condition_number] if spectra else []
             cells = [_number(value) for value in values]
             share, dead = f"{row.active_fraction:.1%}", f"{row.dead}/{row.units}"

@@ -5,11 +5,12 @@ from typing import Any
 
 from ._compare import Compared as Compared, Comparison as Comparison, compare as compare
 from ._diagnose import diagnose as diagnose
-from ._diagnosis import Diagnosis as Diagnosis, as_json as as_json
+from ._diagnosis import SCHEMA as SCHEMA, Diagnosis as Diagnosis, as_json as as_json, frame as frame
 from ._document import document as document
 from ._figures import overview as overview
 from ._read import from_json as from_json
 from ._run import PARTIAL as PARTIAL, History as History, Run as Run, as_run as as_run, to_json as to_json
+from ._sites import model_sites as model_sites
 from ._spectra import model_spectra as model_spectra
 
 

@@ -1,14 +1,13 @@
 """The further figures of the report: gains, active units per example, training, initialisers."""
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 
 from ..health import SiteSummary
 from ..probes import ACTIVE_BINS
-from ._drawing import Chart, Panel, add_line, empty, hover_text, layer_axis
+from ._drawing import Chart, Panel, add_line, empty, escaped, hover_text, layer_axis
 from ._run import Run, stage_names
 from ._style import looks
 
@@ -122,7 +121,7 @@ def _initialisers(runs: Sequence[Run]) -> Chart | None:
             continue
         figure = empty(250, xaxis=layer_axis(runs), yaxis={"type": "log", "title": {"text": "norm of the signal"}})
         for (init, values), dash in zip(run.init_signal.items(), ("dot", "solid", "dash", "dashdot"), strict=False):
-            name = escape(says.get(init, init))
+            name = escaped(says.get(init, init))
             points = [(i, v, f"<b>{name}</b><br>layer {i}: signal {v:.3g}") for i, v in enumerate(values, 1)]
             add_line(figure, (index, run.name, styles[run.name]), points, line={"dash": dash})
         panels.append(Panel(run.name, figure, index))

@@ -107,10 +107,10 @@ def diagnose(
             kept.add(found, len(x))
             show(kept.seen)
             look(kept)
-    if kept is None or first is None:
-        raise ValueError("got no batch: expected at least one")
-    found = concluded(kept.done(), kept.seen)
-    summary, note = with_spectra(found.summary, read, first, spectrum_examples)
+        if kept is None or first is None:
+            raise ValueError("got no batch: expected at least one")
+        found = concluded(kept.done(), kept.seen)
+        summary, note = with_spectra(found.summary, read, first, spectrum_examples)
     return replace(found, summary=summary, alarms=alarms(summary), notes=(*found.notes, *note))
 
 

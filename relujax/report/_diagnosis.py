@@ -88,6 +88,9 @@ def frame(page: str) -> str:
     """A page as a notebook shows it.
 
     In a frame of its own, neither its style nor its scripts meet those of the notebook, or of another report.
+
+    >>> frame("<p>hello</p>").startswith('<iframe srcdoc="&lt;p&gt;hello')
+    True
     """
     return f'<iframe srcdoc="{html.escape(page, quote=True)}" style="width: 100%; height: 900px; border: 0"></iframe>'
 

@@ -1,9 +1,9 @@
 """What the interactive figures are drawn with: panels, lines over depth, theory's dots, axes in layers."""
 
+import html
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -55,6 +55,11 @@ class Chart:
     together: bool = True
 
 
+def escaped(text: str) -> str:
+    """Text in the markup of plotly, which knows tags, and of the entities not those of quotes."""
+    return html.escape(text, quote=False)
+
+
 def empty(height: int, **layout: Any) -> Any:
     """A figure with nothing in it, in the look of the page."""
     return go.Figure(
@@ -83,8 +88,8 @@ def layer_axis(runs: Sequence[Run]) -> Mapping[str, Any]:
 
 def hover_text(row: SiteSummary, value: str) -> str:
     """What a point says when it is pointed at: its layer, a value, its line of code."""
-    source = f"<br>{escape(row.source)}" if row.source else ""
-    return f"<b>{escape(row.name)}</b><br>{value}{source}"
+    source = f"<br>{escaped(row.source)}" if row.source else ""
+    return f"<b>{escaped(row.name)}</b><br>{value}{source}"
 
 
 def add_line(
@@ -103,11 +108,11 @@ def add_line(
             x=[x for x, _, _ in points],
             y=[_short(y) if drawable(y, share) else None for _, y, _ in points],
             yaxis=axis,
-            name=escape(name),
+            name=escaped(name),
             mode="lines+markers",
             line={"color": look.colour, "width": look.width, **changes.pop("line", {})},
             marker={"symbol": look.marker, "size": 5, "maxdisplayed": _MARKERS},
-            text=[f"{escape(name)}, {says}" for _, _, says in points],
+            text=[f"{escaped(name)}, {says}" for _, _, says in points],
             hovertemplate="%{text}<extra></extra>",
             meta={"run": number, "role": "line"},
             **changes,
@@ -126,7 +131,7 @@ def add_theory(figure: Any, run: tuple[int, str, Look], values: Sequence[float],
             name="theory, infinite width",
             mode="lines",
             line={"color": _THEORY, "width": 2, "dash": "dot"},
-            text=[f"<b>{escape(name)}</b><br>layer {i}: {v:.3g} by theory" for i, v in enumerate(values, 1)],
+            text=[f"<b>{escaped(name)}</b><br>layer {i}: {v:.3g} by theory" for i, v in enumerate(values, 1)],
             hovertemplate="%{text}<extra></extra>",
             meta={"run": number, "role": "theory"},
         )

@@ -1,13 +1,12 @@
 """The picture of the whole stack: signals, gradients, singular values and units over one axis of depth."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from ..health import SiteSummary
-from ._drawing import Chart, Panel, add_band, add_line, add_theory, empty, hover_text, layer_axis
+from ._drawing import Chart, Panel, add_band, add_line, add_theory, empty, escaped, hover_text, layer_axis
 from ._quantities import QUANTITIES, Quantity, drawable
 from ._run import Run, stage_names
 from ._style import Look, looks
@@ -76,7 +75,7 @@ def _add_axis(figure: Any, quantity: Quantity, number: int, domain: tuple[float,
         layout["type"] = "log"
     figure.update_layout({"yaxis" if number == 1 else f"yaxis{number}": layout})
     figure.add_annotation(
-        text=f"<b>{escape(quantity.title)}</b>  {escape(quantity.unit)}",
+        text=f"<b>{escaped(quantity.title)}</b>  {escaped(quantity.unit)}",
         xref="paper",
         yref="paper",
         x=0,

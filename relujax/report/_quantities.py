@@ -28,10 +28,6 @@ class Quantity:
     share: bool = False
 
 
-def _largest(row: SiteSummary) -> float | None:
-    return row.singular_values[0] if row.singular_values else None
-
-
 #: In reading order.
 QUANTITIES = (
     Quantity(
@@ -59,8 +55,8 @@ QUANTITIES = (
         "largest_singular_value",
         "Largest singular value",
         "Jacobian from input",
-        _largest,
-        lambda r: f"largest singular value {_largest(r):.3g}, rank {r.rank:g}",
+        lambda r: r.largest_singular_value,
+        lambda r: f"largest singular value {r.largest_singular_value:.3g}, rank {r.rank:g}",
     ),
     Quantity(
         "active_fraction",

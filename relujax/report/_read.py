@@ -3,13 +3,13 @@
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import astuple, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..health import Alarm, Alarms, SiteSummary, Skipped, Summary
 from ..probes import Opaque
 from ._diagnosis import SCHEMA, Diagnosis
-from ._run import History, Run, as_run
+from ._run import History, Run, as_run, checked
 
 
 def from_json(text: str) -> list[Run]:
@@ -33,7 +33,7 @@ def from_json(text: str) -> list[Run]:
     expected = "expected what relujax.report.to_json wrote"
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"got text that is no JSON ({error}): {expected}") from error
     if not isinstance(value, dict) or "schema" not in value:
         raise ValueError(f"got JSON without a schema number: {expected}")
@@ -43,10 +43,13 @@ def from_json(text: str) -> list[Run]:
             "again with it, or read them with the version that wrote them"
         )
     try:
+        json.dumps(value, ensure_ascii=False).encode()  # not halves of surrogate pairs, which JSON can spell
         if "runs" not in value:
             return [as_run(_diagnosis(value))]
-        return [_run(run) for run in value["runs"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        runs = [_run(run) for run in _of(list, value["runs"])]
+        checked(runs)
+        return runs
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"got JSON of schema {SCHEMA} that is damaged ({error!r}): {expected}") from error
 
 
@@ -55,16 +58,34 @@ def _run(value: Mapping[str, Any]) -> Run:
     return Run(
         name=_typed(str, value["name"]),
         stages={name: _diagnosis(stage) for name, stage in value["stages"].items()},
-        facts=value["facts"],
-        history=_typed(History | None, value["history"]),
+        facts=_of(dict, value["facts"]),
+        history=_history(value["history"]),
         init_signal=_typed(layers, value["init_signal"]),
         predicted=_typed(layers, value["predicted"]),
         notes=_typed(tuple[str, ...], value["notes"]),
     )
 
 
+def _history(value: Any) -> History | None:
+    found = _typed(History | None, value)
+    if found is not None and (not found.step or len({len(curve) for curve in astuple(found)}) > 1):
+        raise ValueError("its curves have no points, or not equally many")
+    return found
+
+
+def _check_row(row: SiteSummary) -> None:
+    counts = (row.units, row.examples)
+    together = ((row.signal_norm, row.signal_zero_fraction), (row.singular_values, row.rank))
+    if min(counts) < 1 or not row.active_histogram or any((a is None) != (b is None) for a, b in together):
+        raise ValueError(f"the row of {row.name!r} does not hold together")
+
+
 def _diagnosis(value: Mapping[str, Any]) -> Diagnosis:
     rows, opaque = _typed(tuple[SiteSummary, ...], value["sites"]), _typed(tuple[Opaque, ...], value["opaque"])
+    if not rows:
+        raise ValueError("there is no layer in it")
+    for row in rows:
+        _check_row(row)
     hints = get_type_hints(Diagnosis)
     plain = {name: _typed(hints[name], value[name]) for name in ("examples", "loss", "accuracy", "notes", "title")}
     found = Alarms(_typed(tuple[Alarm, ...], value["alarms"]), _typed(tuple[Skipped, ...], value["skipped"]))

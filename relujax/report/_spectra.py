@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +14,17 @@ from jax.flatten_util import ravel_pytree
 from .._checks import whole
 from .._precision import widen
 from ..health import SiteSummary, Summary
+from ..probes import sites
 from ..spectra import effective_rank, layer_spectra, numerical_rank, spectrum, stable_rank
 from ._batches import as_batches
 from ._models import Model, output_shape, read_model
 
 #: A Jacobian of more numbers than this, per example and over all sites, is not built.
 JACOBIAN_LIMIT = 20_000_000
+
+
+#: So many examples are run at once, where fewer are asked for.
+_BATCH = 64
 
 
 def model_spectra(
@@ -37,7 +42,7 @@ def model_spectra(
 
     Returns:
         ``{"output": values}``, and by name of each site; arrays ``(examples, values)``, descending. Where examples
-        depend on each other (BatchNorm in training mode), each is taken within the whole batch.
+        depend on each other (BatchNorm in training mode), each is taken within the first 64, or all that are asked for.
 
     Raises:
         ValueError: for Jacobians of more than 2e7 numbers without ``num``, and bad numbers.
@@ -52,11 +57,13 @@ def model_spectra(
     if layers and num is not None:
         raise ValueError(f"got layers=True with num={num}: expected one of them, as all sites share full Jacobians")
     read = read_model(model, params)
-    batch, _ = next(iter(as_batches(x, max(1, len(x) if np.ndim(x) else 1))))
+    batch, _ = next(iter(as_batches(x, max(examples, _BATCH))))
     if not jnp.issubdtype(batch.dtype, jnp.floating):
         raise TypeError(f"got {batch.dtype} inputs: expected floating ones, as a Jacobian is a derivative")
     outputs = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(output_shape(read, batch)))
     coupled = examples_are_coupled(read, batch)
+    if layers:
+        outputs += sum(math.prod(site.shape[1:]) for site in sites(read.apply, read.params, read.rest, batch))
     numbers = batch[0].size * outputs * (len(batch) if coupled else 1)
     if num is None and numbers > JACOBIAN_LIMIT:
         raise ValueError(
@@ -160,6 +167,11 @@ def _with_spectrum(row: SiteSummary, values: np.ndarray, example: np.ndarray) ->
         rank=rank,
         effective_rank=float(np.median(np.asarray(effective_rank(values)))),
         stable_rank=float(np.median(np.asarray(stable_rank(values)))),
-        condition_number=float(np.median([one[0] / one[-1] if len(one) else np.nan for one in above])),
-        log_volume=float(np.median([np.log(one).sum() for one in above])),
+        condition_number=_median(one[0] / one[-1] for one in above if len(one)),
+        log_volume=_median(np.log(one).sum() for one in above if len(one)),
     )
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return float(np.median(found)) if found else None

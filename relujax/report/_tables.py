@@ -44,10 +44,6 @@ def _measured(title: str, value: Callable[[SiteSummary], float | None], about: s
     return Column(title, lambda r: _number(value(r)), value, about)
 
 
-def _largest(row: SiteSummary) -> float | None:
-    return row.singular_values[0] if row.singular_values else None
-
-
 #: After the number and the name of the layer.
 _LAYER_COLUMNS = (
     Column("kind", lambda r: r.kind, lambda r: r.kind, "which activation"),
@@ -71,7 +67,7 @@ _LAYER_COLUMNS = (
     _measured("weights", lambda r: r.weight_gradient_norm, "norm of the gradient of the weights before it"),
     _measured("gain", lambda r: r.activation_gain, "factor on the gradient by the activation's slopes"),
     _measured("gain before", lambda r: r.weight_gain, "factor on the gradient by weights and all else before it"),
-    _measured("largest sv", _largest, "largest singular value of the Jacobian from the input"),
+    _measured("largest sv", lambda r: r.largest_singular_value, "of the Jacobian from the input: the largest"),
     _measured("rank", lambda r: r.rank, "singular values above rounding"),
     _measured("eff. rank", lambda r: r.effective_rank, "directions that carry the squared size"),
     _measured("stable rank", lambda r: r.stable_rank, "sum of the squared singular values over the largest of them"),

@@ -61,8 +61,7 @@ def _layers(diagnosis: Diagnosis) -> Table:
     for column in ("active", "dead", "mean", "signal", "weight gradient", "largest sv"):
         table.add_column(column, justify="right")
     for row in diagnosis.summary:
-        largest = row.singular_values[0] if row.singular_values else None
-        numbers = (row.mean, row.signal_norm, row.weight_gradient_norm, largest)
+        numbers = (row.mean, row.signal_norm, row.weight_gradient_norm, row.largest_singular_value)
         table.add_row(
             Text(row.name),
             f"{row.active_fraction:.1%}",

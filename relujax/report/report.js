@@ -95,7 +95,7 @@
 
   function histogram(line, x, y, says) {
     return {
-      x, y, type: "scatter", mode: "lines+markers", name: line.label, hovertemplate: `${line.label}: ${says}<extra></extra>`,
+      x, y, type: "scatter", mode: "lines+markers", name: line.label, text: x.map(() => line.label), hovertemplate: `%{text}: ${says}<extra></extra>`,
       line: { color: line.colour, width: 2, dash: line.later ? "solid" : "dot", shape: "hvh" },
       marker: { symbol: line.marker, size: 5, maxdisplayed: 12 },
     };

@@ -34,10 +34,27 @@ def test_interrupting_leaves_the_claims_that_were_tested(monkeypatch, capsys):
     assert "sparse not tested" in Path("page.html").read_text(encoding="utf-8")
 
 
+def test_interrupting_as_the_page_is_made_leaves_it_all_the_same(monkeypatch, capsys):
+    made, page = [], claims.Findings.to_html
+
+    def stopped(findings):
+        made.append(1)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        return page(findings)
+
+    monkeypatch.setattr(claims.Findings, "to_html", stopped)
+    assert run("claims one_sign --quick --out page.html") == 130
+    assert "the 1 claims tested until then are in page.html" in capsys.readouterr().err
+    assert claims.CLAIMS["one_sign"].statement.split()[-1] in Path("page.html").read_text(encoding="utf-8")
+
+
 def test_list_measures_nothing(capsys):
     before = files()
     assert run("claims --list --json -") == 0
-    assert json.loads(capsys.readouterr().out) == {name: claim.statement for name, claim in claims.CLAIMS.items()}
+    assert json.loads(capsys.readouterr().out)["claims"] == {
+        name: claim.statement for name, claim in claims.CLAIMS.items()
+    }
     assert files() == before
 
 

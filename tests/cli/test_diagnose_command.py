@@ -12,7 +12,7 @@ import workplace
 from workplace import RNG, STACK, X, Y, assert_one_line, files, read
 
 import relujax as rx
-from relujax import cli, study
+from relujax import cli, report, study
 from relujax.cli import _common, _diagnose
 
 
@@ -96,6 +96,47 @@ def test_interrupting_leaves_a_report_of_what_was_measured(monkeypatch, capsys):
     assert "This report is partial" in Path("page.html").read_text(encoding="utf-8")
 
 
+def test_interrupting_the_singular_values_leaves_what_was_measured_before(monkeypatch, capsys):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("relujax.report._diagnose.with_spectra", stopped)
+    assert run("some_models:function --data good.npz --out page.html --json numbers.json") == 130
+    assert "what was measured until then is in page.html" in capsys.readouterr().err
+    [stage] = read("numbers.json")["runs"][0]["stages"].values()
+    assert (stage["examples"], stage["sites"][0]["singular_values"]) == (9, None)
+    assert stage["notes"][0].startswith("partial: interrupted, 9 examples")
+
+
+@pytest.mark.parametrize("what", ["page", "show"])
+def test_interrupting_the_end_leaves_the_whole_report(what, monkeypatch, capsys):
+    calls, whole = [], getattr(report, what)
+
+    def stopped(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(report, what, stopped, raising=False)
+    assert run("some_models:function --data good.npz --out page.html") == 130
+    assert capsys.readouterr().err == "relujax: interrupted; all was measured, and is in page.html\n"
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert page.endswith("</html>\n")
+    assert "This report is partial" not in page
+
+
+def test_a_file_name_may_be_as_long_as_can_be(capsys):
+    name = "a" * 250 + ".html"
+    assert run(f"some_models:function --data good.npz --out {name}") == 0
+    assert Path(name).exists()
+    capsys.readouterr()
+    before = files()
+    assert run(f"some_models:function --data good.npz --out a{name}a") == 2
+    assert_one_line(capsys, "cannot write aaaa.*: File name too long; expected another file name")
+    assert files() == before
+
+
 def test_a_report_that_is_watched_loads_itself_again_until_it_is_done(monkeypatch):
     pages = []
 
@@ -114,9 +155,9 @@ def test_a_report_that_is_watched_loads_itself_again_until_it_is_done(monkeypatc
     assert ["This report is partial" in text for text in pages] == [True] * 4 + [False]
 
 
-def test_strict_ends_with_one_where_a_finding_is_critical():
+def test_strict_ends_with_three_where_a_finding_is_critical():
     assert run("some_models:dead --data good.npz") == 0
-    assert run("some_models:dead --data good.npz --strict") == 1
+    assert run("some_models:dead --data good.npz --strict") == 3
     assert run("some_models:function --data good.npz --strict") == 0
 
 

@@ -1,7 +1,9 @@
 """``relujax list``, ``sites``, ``spectrum`` and ``completion``: they print, and write nothing unless asked to."""
 
 import json
+import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def test_sites_of_a_model(factory, name, capsys):
 
 
 def test_the_spectrum_of_each_example(capsys):
-    found = printed_json("spectrum some_models:function --data good.npz --layers --examples 5", capsys)
+    found = printed_json("spectrum some_models:function --data good.npz --layers --examples 5", capsys)["spectra"]
     masks = X[:5] @ WEIGHTS > 0
     want = [np.linalg.svd(WEIGHTS * mask, compute_uv=False) for mask in masks]
     for name in ("relu", "output"):
@@ -55,7 +57,7 @@ def test_the_spectrum_of_each_example(capsys):
 
 
 def test_examples_that_depend_on_each_other_are_taken_within_their_batch(capsys):
-    found = printed_json("spectrum some_models:normalised --data good.npz --examples 1", capsys)["output"]
+    found = printed_json("spectrum some_models:normalised --data good.npz --examples 1", capsys)["spectra"]["output"]
 
     def first(x):  # the first row of the output, by the first row of the input
         batch = np.concatenate([x[None], X[1:]]).astype(np.float64)
@@ -75,17 +77,50 @@ def test_examples_that_depend_on_each_other_are_taken_within_their_batch(capsys)
         ("spectrum some_models:function --data good.npz --examples 0", r"got examples=0: expected .*1"),
         ("spectrum some_models:function --data good.npz --num 4", r"num=4"),
         ("spectrum some_models:function --data good.npz --num 1 --layers", r"got layers=True with num=1"),
+        ("sites some_models:function --data nothing.npz", r"got shape \(0, 4\): expected at least one example"),
         ("spectrum some_models:function --data labels.npz", r"got int32 inputs: expected floating ones"),
         ("completion fish", r"invalid choice: 'fish'"),
     ],
-    ids=["no data", "no file", "no model", "no examples", "too many", "both", "integers", "shell"],
+    ids=["no data", "no file", "no model", "no examples", "too many", "both", "no rows", "integers", "shell"],
 )
 def test_bad_input_is_one_line(line, message, capsys):
     np.savez("labels.npz", x=np.int32(X))
+    np.savez("nothing.npz", x=X[:0])
     before = files()
     assert run(line) == 2
     assert_one_line(capsys, message)
     assert files() == before
+
+
+def test_a_spectrum_of_few_examples_runs_few_of_many(monkeypatch, capsys):
+    np.savez("many.npz", x=np.tile(X, (100, 1)))
+    assert run("spectrum some_models:small_batches_only --data many.npz --examples 3") == 0
+    assert "medians over 3 examples" in capsys.readouterr().out
+
+
+def test_the_jacobians_of_all_layers_count_against_the_limit(monkeypatch, capsys):
+    monkeypatch.setattr("relujax.report._spectra.JACOBIAN_LIMIT", 20)  # 4 inputs times 3 outputs, and again 3 units
+    assert run("spectrum some_models:function --data good.npz") == 0
+    capsys.readouterr()
+    assert run("spectrum some_models:function --data good.npz --layers") == 2
+    assert_one_line(capsys, "got a Jacobian of 2e\\+01 numbers per example")
+
+
+def test_what_a_model_prints_is_not_in_the_json(capsys):
+    assert len(printed_json("sites some_models:talks --data good.npz", capsys)["sites"]) == 1
+
+
+def test_a_model_that_ends_the_process_is_bad_input(capsys):
+    assert run("sites some_models:leaves --data good.npz") == 2
+    assert_one_line(capsys, r"some_models:leaves\(\) failed: 7; expected a factory")
+
+
+def test_a_terminal_of_few_letters_gets_question_marks():
+    script = [sys.executable, "-m", "relujax.cli", "list", "gelu"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "quick_gelu" in done.stdout
 
 
 def test_bash_completes_commands_and_options(capsys):

@@ -38,6 +38,19 @@ def dead():
 def normalised():
     return lambda x: rx.relu((x - x.mean(0)) / x.std(0))
 
+def talks():
+    print("loading weights ...")
+    return function()
+
+def leaves():
+    raise SystemExit(7)
+
+def small_batches_only():
+    def model(x):
+        assert len(x) <= 64
+        return rx.relu(x @ W)
+    return model
+
 def linear():
     return lambda x: x @ W
 

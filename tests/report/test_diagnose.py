@@ -145,6 +145,14 @@ def test_singular_values_are_medians_over_the_first_examples(reference):
             np.testing.assert_allclose(getattr(row, name), np.median(of_examples), rtol=1e-4, err_msg=name)
 
 
+def test_an_example_that_passes_nothing_has_no_condition_number():
+    x = np.float32([[1, 2], [-1, -1], [2, 1], [3, 1]])
+    row = rx.diagnose(rx.relu, x).summary[0]
+    assert (row.rank, row.condition_number, row.log_volume) == (2, 1, 0)
+    row = rx.diagnose(rx.relu, -np.abs(x)).summary[0]
+    assert (row.rank, row.condition_number, row.log_volume) == (0, None, None)
+
+
 def test_loss_and_accuracy_are_means_over_all_data(reference):
     assert reference.loss == pytest.approx(float(mean_loss(PARAMS)), rel=1e-6)
     assert reference.accuracy == np.mean(np.argmax(np.asarray(apply(PARAMS, X)), axis=1) == Y)
