@@ -12,23 +12,10 @@ import relujax as rx
 from relujax import claims, study
 from relujax.claims import _deep, _dying, _run, _signs, _sparsity
 from relujax.claims._depth import first_over_last
-from relujax.claims._lab import Lab, Training
+from relujax.claims._lab import Training
 from relujax.claims._sensitivity import moved, shifted
 
 pytestmark = pytest.mark.own_precision
-
-
-@pytest.fixture(autouse=True)
-def lax_promotion():
-    """Optax and Flax promote silently."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def lab():
-    """One for all experiments, so that each network is made once."""
-    return Lab(2, quick=True)
 
 
 @pytest.mark.parametrize("name", claims.names())
