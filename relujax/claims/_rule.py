@@ -25,11 +25,19 @@ class Criterion:
         threshold: the effect that divides; above 0, or 0 for a difference.
         above: whether the claim is that the effect lies above it; else below.
         log: whether effects are ratios, whose mean and error bar are those of their logarithms.
+
+    Raises:
+        ValueError: for a threshold below 0, or of a ratio that is 0.
     """
 
     threshold: float
     above: bool = True
     log: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.threshold > 0 or (self.threshold == 0 and not self.log)):
+            expected = "a number above 0, or 0 with log=False for a difference"
+            raise ValueError(f"got threshold={self.threshold!r} with log={self.log!r}: expected {expected}")
 
     def __str__(self) -> str:
         return f"{'above' if self.above else 'below'} {self.threshold:g}"
@@ -54,8 +62,8 @@ class Condition:
         """The mean effect and the ends of its error bar; Student's t, 95 %; of ratios, the geometric mean."""
         mean, error = self._mean_and_error()
         half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.values) - 1)) * error if error < math.inf else error
-        ends = mean, mean - half, mean + half
-        return tuple(map(_exp, ends)) if self.criterion.log else ends
+        low, high = mean - half, mean + half
+        return (_exp(mean), _exp(low), _exp(high)) if self.criterion.log else (mean, low, high)
 
     def _mean_and_error(self) -> tuple[float, float]:
         """Of the values, or of the logarithms of ratios; the error is one standard error."""

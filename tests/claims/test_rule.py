@@ -122,6 +122,14 @@ def test_a_verdict_is_that_of_all_conditions(conditions, kind, held):
     assert judge([condition(values, name=str(i)) for i, values in enumerate(conditions)]) == (kind, held)
 
 
+@pytest.mark.parametrize(("threshold", "log"), [(0.0, True), (-1.0, True), (-1.0, False), (math.nan, False)])
+def test_a_threshold_that_nothing_can_be_compared_with_is_refused(threshold, log):
+    with pytest.raises(
+        ValueError, match=f"got threshold={threshold}.*: expected a number above 0, or 0 with log=False"
+    ):
+        Criterion(threshold, log=log)
+
+
 def test_without_conditions_there_is_no_verdict():
     with pytest.raises(ValueError, match="got no conditions: expected at least one"):
         judge([])
