@@ -127,7 +127,7 @@ CLAIMS = (
         unit="dead over others",
         criterion=Criterion(1e-6, above=False, log=False),
         experiment=_no_gradient,
-        weight=1,
+        weight=3,
     ),
     Claim(
         name="dead_never_return",
@@ -148,7 +148,7 @@ CLAIMS = (
         unit="of ReLU's share",
         criterion=Criterion(0.1, above=False, log=False),
         experiment=_cures,
-        weight=11,
+        weight=9,
     ),
     Claim(
         name="cures_pay",
