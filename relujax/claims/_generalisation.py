@@ -66,8 +66,8 @@ CLAIMS = (
     Claim(
         name="dropout",
         statement="Dropout helps ReLU networks against overfitting",
-        measured=f"test error of three layers of {_WIDTH}, or ten where it is said, after so many steps of Adam: without "
-        "Dropout over with a rate of 0.5",
+        measured=f"test error of three layers of {_WIDTH}, or ten where it is said, after so many steps of Adam: "
+        "without Dropout over with a rate of 0.5",
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_dropout,
