@@ -17,7 +17,7 @@ REACH = 300.0
 
 # In inches: lines, and the parts of a column.
 _LINE, _HEADING, _GAP = 0.17, 0.23, 0.15
-_LABELS, _PLOT, _RIGHT, _TOP, _BOTTOM = 4.0, 3.8, 0.2, 0.6, 0.6
+_LABELS, _PLOT, _RIGHT, _TOP, _BOTTOM = 4.0, 3.8, 0.2, 0.6, 0.7
 _WRAP = 68
 
 
@@ -104,7 +104,7 @@ def _draw(ax: Any, findings: Sequence[Finding], height: float) -> None:
     ax.tick_params(axis="x", labelsize=8)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(
-        "effect over its threshold (a difference: ten for each 0.1): right of the line as claimed", fontsize=9
+        "effect over its threshold: right of the line as claimed\n(a difference: 10 for each 0.1)", fontsize=8
     )
     ax.grid(axis="x", alpha=0.25)
     ax.spines[["top", "right", "left"]].set_visible(False)
