@@ -38,12 +38,10 @@ def _kept(lab: Lab) -> Effects:
 
 
 def _attribution(lab: Lab) -> Effects:
-    pairs = [
-        ("relu", start)
-        for start in ("LeCun's weights", "orthogonal weights", "He's weights", "weights of twice He's variance")
-    ]
+    # Not He's weights: they are made to undo ReLU's slopes, so that both parts are one by construction.
+    pairs = [("relu", start) for start in ("LeCun's weights", "orthogonal weights", "weights of twice He's variance")]
     pairs += [
-        ("leaky_relu", "He's weights"),
+        ("leaky_relu", "weights of twice He's variance"),
         ("tanh", "LeCun's weights"),
         ("tanh", "weights of twice He's variance"),
         ("sigmoid", "LeCun's weights"),

@@ -14,7 +14,6 @@ from ._rule import Criterion
 _CURES = ("leaky_relu", "prelu", "elu")
 #: Rates of Adam, ten and thirty times its usual one, at which ReLU units die.
 _HIGH_RATES = (0.01, 0.03)
-_SILENT_IN = 8
 
 
 def _killed(lab: Lab, networks: Networks, number: int) -> tuple[Networks, np.ndarray]:
@@ -32,14 +31,13 @@ def _killed(lab: Lab, networks: Networks, number: int) -> tuple[Networks, np.nda
 
 
 def _no_gradient(lab: Lab) -> Effects:
-    images = lab.images
     effects = {}
     for name, number in (("first", 0), ("third", 2)):
         networks, dead = _killed(lab, lab.blank(lab.stack("relu")), number)
-        effects[f"dead on every image, {name} layer"] = _gradient_of(networks, number, dead)
-    trained = lab.trained(lab.stack("relu"))
-    silent = np.all(trained.outputs(images.x[:, :_SILENT_IN])[1] <= 0, axis=1)
-    effects[f"silent in a batch of {_SILENT_IN}, second layer"] = _gradient_of(trained, 1, silent)
+        effects[f"shut before training, {name} layer"] = _gradient_of(networks, number, dead)
+    for rate in _HIGH_RATES:
+        networks = _hot(lab, "relu", rate)
+        effects[f"died at a rate of {rate}, first layer"] = _gradient_of(networks, 0, _below(networks, 0))
     return effects
 
 
@@ -71,9 +69,15 @@ def _hot(lab: Lab, act: str, rate: float) -> Networks:
     return lab.trained(lab.stack(act, depth=4, width=64, learning_rate=rate))
 
 
-def _dead_share(lab: Lab, act: str, rate: float) -> np.ndarray:
-    found = _hot(lab, act, rate).summaries(lab.images.x, lab.images.y)
-    return np.array([sum(row.dead for row in one) / sum(row.units for row in one) for one in found])
+def _below(networks: Networks, number: int) -> np.ndarray:
+    """Units of a layer whose pre-activations are at or below 0 on every training image, ``(seeds, units)``."""
+    return np.all(networks.before(number, networks.lab.images.x) <= 0, axis=1)
+
+
+def _stuck_share(lab: Lab, act: str, rate: float) -> np.ndarray:
+    """Share of all units that are below 0 on every training image: of ReLUs, the dead ones."""
+    networks = _hot(lab, act, rate)
+    return np.mean([_below(networks, i) for i in range(networks.settings.depth)], axis=(0, 2))
 
 
 def _error(lab: Lab, act: str, rate: float) -> np.ndarray:
@@ -83,9 +87,9 @@ def _error(lab: Lab, act: str, rate: float) -> np.ndarray:
 def _cures(lab: Lab) -> Effects:
     effects = {}
     for rate in _HIGH_RATES:
-        relu = _dead_share(lab, "relu", rate)
+        relu = _stuck_share(lab, "relu", rate)
         for act in _CURES:
-            share = _dead_share(lab, act, rate)
+            share = _stuck_share(lab, act, rate)
             effects[f"{act}, rate {rate}"] = np.divide(share, relu, out=np.full_like(relu, np.nan), where=relu > 0)
     return effects
 
@@ -107,10 +111,6 @@ def _vanishing(lab: Lab) -> Effects:
         dead = np.zeros((lab.seeds, depth(lab), WIDTH), bool)
         dead[:, depth(lab) // 2, : int(WIDTH * layers)] = True
         effects[name] = _travelled(lab, dead)
-    x, y = lab.images.x, lab.images.y
-    for rate in _HIGH_RATES:
-        found = _hot(lab, "relu", rate).summaries(x, y)
-        effects[f"4 layers, as Adam at a rate of {rate} leaves them"] = [first_over_last(one) for one in found]
     return effects
 
 
@@ -122,11 +122,12 @@ CLAIMS = (
     Claim(
         name="dead_no_gradient",
         statement="Dead units get no gradient",
-        measured="gradient norm of the weights and bias of dead units over that of the others, on all training images",
+        measured="gradient norm of the weights and bias of units that are dead on all training images over that of the "
+        "others: made so before training, or by training at a high rate",
         unit="dead over others",
         criterion=Criterion(1e-6, above=False, log=False),
         experiment=_no_gradient,
-        weight=1,
+        weight=3,
     ),
     Claim(
         name="dead_never_return",
@@ -141,12 +142,13 @@ CLAIMS = (
     Claim(
         name="cures",
         statement="Leaky ReLU, PReLU and ELU cure dying units",
-        measured=f"dead units of four layers after {STEPS} steps of Adam at rates at which ReLU units die: over ReLU's "
-        "share of them",
-        unit="of ReLU's dead units",
+        measured="units whose pre-activation is below 0 on every training image (a ReLU is dead then; a cured unit "
+        f"passes a gradient and may come back), of four layers after {STEPS} steps of Adam at rates at which ReLU "
+        "units die: over ReLU's share of them",
+        unit="of ReLU's share",
         criterion=Criterion(0.1, above=False, log=False),
         experiment=_cures,
-        weight=11,
+        weight=9,
     ),
     Claim(
         name="cures_pay",
@@ -162,7 +164,7 @@ CLAIMS = (
         name="dying_is_vanishing",
         statement="Dying ReLU is a vanishing-gradient problem",
         measured="norm of the backpropagated signal at the first layer over that at the last, He's weights, with a "
-        f"share of the units dead; {DEPTH} layers before training, or as training leaves them",
+        f"share of the units dead; {DEPTH} layers before training",
         unit="first over last",
         criterion=Criterion(VANISHING_RATIO, above=False),
         experiment=_vanishing,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..report._diagnosis import as_json
-from ._rule import SMALLEST, Condition, Criterion, Kind, judge
+from ..report import as_json
+from ._rule import SMALLEST, Condition, Criterion, Kind, Outcome, judge, outcomes
 
 SCHEMA = 1
 
@@ -37,6 +37,11 @@ class Finding:
     seconds: float
 
     @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What came of each condition, corrected for their number."""
+        return outcomes(self.conditions)
+
+    @property
     def kind(self) -> Kind:
         """The verdict without its conditions."""
         return judge(self.conditions)[0]
@@ -56,7 +61,10 @@ class Finding:
             "unit": self.unit,
             "claimed": str(self.criterion),
             "verdict": self.verdict,
-            "conditions": [condition.to_dict() for condition in self.conditions],
+            "conditions": [
+                condition.to_dict() | {"outcome": outcome}
+                for condition, outcome in zip(self.conditions, self.outcomes, strict=True)
+            ],
             "seconds": self.seconds,
         }
 
@@ -64,8 +72,8 @@ class Finding:
         lines = [f"{self.statement}: {self.verdict.upper() if self.kind != 'holds only when' else self.verdict}"]
         lines += [f"measured: {self.measured} ({self.unit}); claimed: {self.criterion}"]
         width = max(len(condition.name) for condition in self.conditions)
-        for condition in self.conditions:
-            lines.append(f"  {condition.name:<{width}}  {shown(condition):>32}  {condition.outcome}")
+        for condition, outcome in zip(self.conditions, self.outcomes, strict=True):
+            lines.append(f"  {condition.name:<{width}}  {shown(condition):>32}  {outcome}")
         return "\n".join(line for part in lines for line in textwrap.wrap(part, 118, subsequent_indent="    "))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._findings import Finding, Findings
-from ._rule import Condition
+from ._rule import Condition, Outcome
 
 #: Colours that colour-blind readers can tell apart, and a marker for each.
 LOOKS = {"holds": ("#009E73", "o"), "fails": ("#D55E00", "X"), "undecided": ("#808080", "D")}
@@ -17,7 +17,7 @@ REACH = 300.0
 
 # In inches: lines, and the parts of a column.
 _LINE, _HEADING, _GAP = 0.17, 0.23, 0.15
-_LABELS, _PLOT, _RIGHT, _TOP, _BOTTOM = 4.0, 3.8, 0.2, 0.6, 0.6
+_LABELS, _PLOT, _RIGHT, _TOP, _BOTTOM = 4.0, 3.8, 0.2, 0.6, 0.7
 _WRAP = 68
 
 
@@ -91,11 +91,11 @@ def _draw(ax: Any, findings: Sequence[Finding], height: float) -> None:
             if i == 0:
                 said = {"fontsize": 9.5, "fontweight": "bold", "color": KINDS[finding.kind]}
                 ax.text(1.0, y, finding.kind, transform=across, ha="right", va="center", **said)
-        for condition in finding.conditions:
+        for condition, outcome in zip(finding.conditions, finding.outcomes, strict=True):
             y -= _LINE
             ticks.append(y)
             labels.append(condition.name)
-            _bar(ax, y, condition)
+            _bar(ax, y, condition, outcome)
     ax.axvline(0, color="black", linewidth=0.9, zorder=1)
     ticks_x = [1 / 100, 1 / 10, 1, 10, 100]
     ax.set(xlim=(-1.06, 1.06), ylim=(-height, 0))
@@ -103,13 +103,15 @@ def _draw(ax: Any, findings: Sequence[Finding], height: float) -> None:
     ax.set_yticks(ticks, labels, fontsize=8)
     ax.tick_params(axis="x", labelsize=8)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("effect over its threshold: right of the line the claim holds", fontsize=9)
+    ax.set_xlabel(
+        "effect over its threshold: right of the line as claimed\n(a difference: 10 for each 0.1)", fontsize=8
+    )
     ax.grid(axis="x", alpha=0.25)
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _bar(ax: Any, y: float, condition: Condition) -> None:
-    colour, marker = LOOKS[condition.outcome]
+def _bar(ax: Any, y: float, condition: Condition, outcome: Outcome) -> None:
+    colour, marker = LOOKS[outcome]
     effect, low, high = condition.margin
     if math.isnan(effect):
         ax.text(0.03, y, "not measurable", fontsize=7.5, color=colour, va="center")

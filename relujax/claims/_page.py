@@ -10,7 +10,7 @@ from .. import __version__
 from ..report import document
 from ._findings import Finding, Findings, shown
 from ._forest import on_axis
-from ._rule import CONFIDENCE, Condition
+from ._rule import CONFIDENCE, Condition, Outcome
 
 _TITLE = "What everybody says of ReLU, measured"
 _WIDTH, _HEIGHT = 260, 18
@@ -37,10 +37,11 @@ def page(findings: Findings) -> str:
     2
     """
     body = f"""<header><h1>{_TITLE}</h1><p class="verdict">{html.escape(findings.headline())}</p>
-<p>Each verdict follows from the numbers by one rule: a claim holds under a condition where the {CONFIDENCE:.0%} error
-bar of its effect lies wholly on the claimed side of its threshold, fails where it lies on the other, and is undecided
-where it spans the threshold. Error bars are over seeds, each with its own weights, batches and split of the images, or
-over rounds of timing. They are not corrected for how many there are.</p></header>
+<p>Each verdict follows from the numbers by one rule: a claim holds under a condition where its effect lies on the
+claimed side of its threshold, fails where it lies on the other, and is undecided where a t test cannot tell, by
+Holm's correction for the number of conditions of the claim (together {1 - CONFIDENCE:.0%}). The error bars are those of
+each condition alone ({CONFIDENCE:.0%}, not corrected), so that one beside the line may be undecided. They are over
+seeds, each with its own weights, batches and split of the images, or over rounds of timing.</p></header>
 {_overview(findings)}
 {_key()}
 {"".join(map(_claim, findings))}
@@ -60,14 +61,15 @@ def _overview(findings: Findings) -> str:
 
 
 def _held(finding: Finding) -> str:
-    held = sum(condition.outcome == "holds" for condition in finding.conditions)
+    held = finding.outcomes.count("holds")
     return f"{held} of {len(finding.conditions)} conditions"
 
 
 def _key() -> str:
-    said = "effect over its threshold, logarithmic, in the claimed direction: right of the line the claim holds"
+    said = "effect over its threshold, logarithmic, in the claimed direction: right of the line as claimed; grey "
+    said += "lines are factors of 10, of a difference steps of 0.1"
     marks = "".join(f'<span class="{name}">{_svg(_mark(_HEIGHT / 2, name), _HEIGHT)} {name}</span>' for name in _MARKS)
-    return f'<div class="key claim">{marks}<span>{said}; grey lines are factors of 10</span></div>'
+    return f'<div class="key claim">{marks}<span>{said}</span></div>'
 
 
 def _kind(finding: Finding) -> str:
@@ -78,7 +80,7 @@ def _claim(finding: Finding) -> str:
     head = "".join(
         f"<th>{column}</th>" for column in ("condition", "", f"effect, {CONFIDENCE:.0%} interval", "outcome")
     )
-    rows = "".join(map(_row, finding.conditions))
+    rows = "".join(map(_row, finding.conditions, finding.outcomes))
     count = len(finding.conditions[0].values)
     how = f"{finding.measured}. Unit: {finding.unit}; claimed: {finding.criterion}; {count} values for each error bar."
     return (
@@ -96,15 +98,15 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _row(condition: Condition) -> str:
+def _row(condition: Condition, outcome: Outcome) -> str:
     effect = html.escape(shown(condition))
     return (
-        f'<tr class="{condition.outcome}"><td>{html.escape(condition.name)}</td><td>{_forest(condition)}</td>'
-        f'<td>{effect}</td><td class="outcome">{condition.outcome}</td></tr>'
+        f'<tr class="{outcome}"><td>{html.escape(condition.name)}</td><td>{_forest(condition, outcome)}</td>'
+        f'<td>{effect}</td><td class="outcome">{outcome}</td></tr>'
     )
 
 
-def _forest(condition: Condition) -> str:
+def _forest(condition: Condition, outcome: Outcome) -> str:
     """A line of the forest plot."""
     effect, low, high = condition.margin
     if math.isnan(effect):
@@ -113,7 +115,7 @@ def _forest(condition: Condition) -> str:
     middle = _HEIGHT / 2
     ticks = "".join(_line("tick", _x(10.0**power), 0, _x(10.0**power), _HEIGHT) for power in (-2, -1, 1, 2))
     zero = _line("zero", _x(1.0), 0, _x(1.0), _HEIGHT)
-    return _svg(f"{ticks}{zero}{_line('bar', start, middle, end, middle)}{_mark(at, condition.outcome)}", _WIDTH)
+    return _svg(f"{ticks}{zero}{_line('bar', start, middle, end, middle)}{_mark(at, outcome)}", _WIDTH)
 
 
 def _x(margin: float) -> float:

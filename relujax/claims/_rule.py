@@ -1,4 +1,4 @@
-"""The one rule by which every verdict is computed: where the error bar lies beside the threshold."""
+"""The one rule by which every verdict is computed: on which side of the threshold the effect lies for certain."""
 
 import math
 from collections.abc import Sequence
@@ -22,14 +22,22 @@ class Criterion:
     """What a claim says of its effect.
 
     Attributes:
-        threshold: the effect that divides, above 0.
+        threshold: the effect that divides; above 0, or 0 for a difference.
         above: whether the claim is that the effect lies above it; else below.
         log: whether effects are ratios, whose mean and error bar are those of their logarithms.
+
+    Raises:
+        ValueError: for a threshold below 0, or of a ratio that is 0.
     """
 
     threshold: float
     above: bool = True
     log: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.threshold > 0 or (self.threshold == 0 and not self.log)):
+            expected = "a number above 0, or 0 with log=False for a difference"
+            raise ValueError(f"got threshold={self.threshold!r} with log={self.log!r}: expected {expected}")
 
     def __str__(self) -> str:
         return f"{'above' if self.above else 'below'} {self.threshold:g}"
@@ -52,17 +60,21 @@ class Condition:
     @property
     def interval(self) -> tuple[float, float, float]:
         """The mean effect and the ends of its error bar; Student's t, 95 %; of ratios, the geometric mean."""
+        mean, error = self._mean_and_error()
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(self.values) - 1)) * error if error < math.inf else error
+        low, high = mean - half, mean + half
+        return (_exp(mean), _exp(low), _exp(high)) if self.criterion.log else (mean, low, high)
+
+    def _mean_and_error(self) -> tuple[float, float]:
+        """Of the values, or of the logarithms of ratios; the error is one standard error."""
         if not len(self.values) or any(map(math.isnan, self.values)):
-            return math.nan, math.nan, math.nan
+            return math.nan, math.nan
         log = self.criterion.log
         numbers = np.clip(np.asarray(self.values, np.float64), SMALLEST if log else -LARGEST, LARGEST)
         numbers = np.log(numbers) if log else numbers
-        mean, count = float(numbers.mean()), len(numbers)
         # One value says nothing of its spread; equal ones, that there is none.
-        t = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) if count > 1 else math.inf
-        half = t * float(numbers.std(ddof=1)) / math.sqrt(count) if count > 1 else math.inf
-        low, high = mean - half, mean + half
-        return (_exp(mean), _exp(low), _exp(high)) if log else (mean, low, high)
+        error = float(numbers.std(ddof=1)) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.inf
+        return float(numbers.mean()), error
 
     @property
     def effect(self) -> float:
@@ -70,20 +82,33 @@ class Condition:
         return self.interval[0]
 
     @property
+    def p_value(self) -> float:
+        """Of the two-sided t test against the threshold; 1 where nothing could be tested."""
+        mean, error = self._mean_and_error()
+        threshold = math.log(self.criterion.threshold) if self.criterion.log else self.criterion.threshold
+        away = abs(mean - threshold)
+        if math.isnan(mean) or math.isinf(error) or away == 0:
+            return 1.0
+        return 2 * float(stats.t.sf(away / error, len(self.values) - 1)) if error else 0.0
+
+    @property
     def outcome(self) -> Outcome:
-        """Whether the error bar lies on the side that the claim names, on the other, or on both."""
-        _, low, high = self.interval
-        beyond, short = (low, high) if self.criterion.above else (-high, -low)
-        threshold = self.criterion.threshold if self.criterion.above else -self.criterion.threshold
-        if beyond > threshold:
-            return "holds"
-        return "fails" if short < threshold else "undecided"
+        """Whether the error bar lies on the side that the claim names, on the other, or on both; were it the only one.
+
+        Among several conditions :func:`outcomes` asks for more.
+        """
+        return outcomes([self])[0]
 
     @property
     def margin(self) -> tuple[float, float, float]:
-        """Effect and error bar over the threshold, in the claimed direction; above 1 the claim holds."""
-        effect, low, high = (max(v, SMALLEST) if not math.isnan(v) else v for v in self.interval)
+        """Effect and error bar over the threshold, in the claimed direction; above 1 the claim holds.
+
+        A difference, whose threshold is 0, gives a factor of 10 for every 0.1.
+        """
         over = self.criterion.threshold
+        ends = self.interval if over else tuple(_exp(math.log(10) * value / 0.1) for value in self.interval)
+        effect, low, high = (max(v, SMALLEST) if not math.isnan(v) else v for v in ends)
+        over = over or 1.0
         return (
             (effect / over, low / over, high / over)
             if self.criterion.above
@@ -98,13 +123,36 @@ class Condition:
             "effect": effect,
             "low": low,
             "high": high,
-            "outcome": self.outcome,
+            "p_value": self.p_value,
             "values": list(self.values),
         }
 
 
+def outcomes(conditions: Sequence[Condition]) -> tuple[Outcome, ...]:
+    """What came of each condition of a claim, corrected for their number by Holm's method.
+
+    The smallest p-value is held against 0.05 over the number of conditions, the next one against 0.05 over one less,
+    and so on until one is larger: from there on all are undecided. So the chance that any condition of a claim holds or
+    fails wrongly is at most 5 %, and an error bar may lie beside the threshold of a condition that is undecided.
+
+    Reference: Holm, `1979 <https://www.jstor.org/stable/4615733>`_.
+
+    >>> one = Condition("one", (1.0, 2.0, 3.0, 4.0, 5.0), Criterion(0.9, log=False))
+    >>> outcomes([one]), outcomes([one, one])
+    (('holds',), ('undecided', 'undecided'))
+    """
+    found: list[Outcome] = ["undecided"] * len(conditions)
+    order = sorted(range(len(conditions)), key=lambda i: conditions[i].p_value)
+    for left, i in zip(range(len(order), 0, -1), order, strict=True):
+        one = conditions[i]
+        if one.p_value > (1 - CONFIDENCE) / left:
+            break
+        found[i] = "holds" if (one.effect > one.criterion.threshold) == one.criterion.above else "fails"
+    return tuple(found)
+
+
 def judge(conditions: Sequence[Condition]) -> tuple[Kind, tuple[str, ...]]:
-    """The verdict over all conditions, and those under which the claim held.
+    """The verdict over all conditions, and those under which the claim held by :func:`outcomes`.
 
     It holds where it held under every condition, holds only when some of them are met where it held under these, does
     not hold where it held under none and failed under some, and is undecided where it is under every one.
@@ -116,13 +164,13 @@ def judge(conditions: Sequence[Condition]) -> tuple[Kind, tuple[str, ...]]:
     """
     if not conditions:
         raise ValueError("got no conditions: expected at least one, under which the claim was tested")
-    outcomes = [condition.outcome for condition in conditions]
-    held = tuple(c.name for c, outcome in zip(conditions, outcomes, strict=True) if outcome == "holds")
-    if len(held) == len(outcomes):
+    found = outcomes(conditions)
+    held = tuple(c.name for c, outcome in zip(conditions, found, strict=True) if outcome == "holds")
+    if len(held) == len(found):
         return "holds", held
     if held:
         return "holds only when", held
-    return ("does not hold" if "fails" in outcomes else "undecided"), ()
+    return ("does not hold" if "fails" in found else "undecided"), ()
 
 
 def _exp(value: float) -> float:

@@ -66,12 +66,12 @@ def run(
 ) -> Findings:
     """Test what everybody says of ReLU: one experiment per claim, and a verdict that follows from its numbers.
 
-    A claim holds under a condition where the 95 % error bar of the effect lies wholly on the claimed side of its
-    threshold, fails where it lies on the other, and is undecided where it spans the threshold. It *holds* where it held
-    under every condition, *holds only when* those are met under which it did, *does not hold* where it held under none
-    and failed under some, and is *undecided* where it is under all. Error bars are Student's, over seeds (each with its
-    own weights, batches and split of the images), or over rounds of timing; each condition has its own, uncorrected for
-    their number.
+    A claim holds under a condition where the effect lies on the claimed side of its threshold, fails where it lies on
+    the other, and is undecided where a t test, by Holm's correction for the number of conditions of the claim, cannot
+    tell at 5 %: see :func:`outcomes`. It *holds* where it held under every condition, *holds only when* those are met
+    under which it did, *does not hold* where it held under none and failed under some, and is *undecided* where it is
+    under all. Error bars are Student's, over seeds (each with its own weights, batches and split of the images), or
+    over rounds of timing; they are those of each condition alone, 95 % and not corrected.
 
     Args:
         names: which claims, in this order; all by default.
@@ -87,7 +87,7 @@ def run(
     Raises:
         ValueError: for an unknown name, a name given twice, or too few seeds.
 
-    Cost: about three minutes on two cores for all claims; needs the ``report`` extra, for the handwritten digits.
+    Cost: about two minutes on two quiet cores for all claims; needs the ``report`` extra, for the handwritten digits.
 
     >>> found = run(["one_sign"], quick=True)
     >>> found[0].conditions[0].name, found[0].conditions[0].effect  # one example

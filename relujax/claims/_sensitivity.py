@@ -49,9 +49,9 @@ def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def shifted(x: jax.Array) -> jax.Array:
-    """Images moved right by one pixel; what comes in from the left is background."""
+    """Images ``(seeds, n, 64)`` moved right by one pixel; what comes in from the left is each seed's background."""
     images = x.reshape(*x.shape[:-1], _SIDE, _SIDE)
-    background = jnp.broadcast_to(x.min(), images[..., :1].shape)
+    background = jnp.broadcast_to(x.min(axis=(1, 2))[:, None, None, None], images[..., :1].shape)
     return jnp.concatenate([background, images[..., :-1]], axis=-1).reshape(x.shape)
 
 

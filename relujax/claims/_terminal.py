@@ -47,7 +47,6 @@ def _conditions(finding: Finding) -> Table:
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
-    for condition in finding.conditions:
-        style = _STYLES[condition.outcome]
-        table.add_row(Text(f"  {condition.name}"), Text(shown(condition)), Text(condition.outcome, style))
+    for condition, outcome in zip(finding.conditions, finding.outcomes, strict=True):
+        table.add_row(Text(f"  {condition.name}"), Text(shown(condition)), Text(outcome, _STYLES[outcome]))
     return table

@@ -6,31 +6,16 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import relujax as rx
 from relujax import claims, study
 from relujax.claims import _deep, _dying, _run, _signs, _sparsity
 from relujax.claims._depth import first_over_last
-from relujax.claims._explosion import CLIP
-from relujax.claims._lab import Lab, Training
+from relujax.claims._lab import Training
 from relujax.claims._sensitivity import moved, shifted
 
 pytestmark = pytest.mark.own_precision
-
-
-@pytest.fixture(autouse=True)
-def lax_promotion():
-    """Optax and Flax promote silently."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def lab():
-    """One for all experiments, so that each network is made once."""
-    return Lab(2, quick=True)
 
 
 @pytest.mark.parametrize("name", claims.names())
@@ -41,13 +26,13 @@ def test_an_experiment_gives_numbers_under_several_conditions(lab, name):
         # A network this small may have no unit that is dead, or silent.
         if name not in ("cures", "dead_no_gradient"):
             assert np.all(np.isfinite(values)), condition
-        assert np.all(np.isnan(values) | (np.asarray(values) >= 0)), condition
+        # Only a difference, which is claimed to be above 0, may be below it.
+        assert np.all(np.isnan(values) | (np.asarray(values) >= 0)) or name == "overfits", condition
         assert len(values) >= 2
-    assert claims.CLAIMS[name].criterion.threshold > 0
+    assert (claims.CLAIMS[name].criterion.threshold > 0) == (name != "overfits")
 
 
 def test_every_claim_of_the_list_is_there():
-    assert claims.names() == tuple(claims.CLAIMS)
     assert len(claims.CLAIMS) == 21
     for name, claim in claims.CLAIMS.items():
         assert claim.name == name
@@ -105,13 +90,6 @@ def test_batch_norm_in_a_deep_stack_makes_a_gaussian_of_every_layer(lab):
         assert math.hypot(row.mean, row.std) == pytest.approx(math.sqrt(found.second), rel=0.05)
 
 
-def test_a_clipped_gradient_is_no_longer_than_the_norm_and_a_short_one_stays():
-    clip = optax.clip_by_global_norm(CLIP)
-    for length, expected in ((100.0, 5.0), (1.0, 1.0)):
-        gradient = jnp.array([0.6, 0.8], jnp.float32) * length
-        assert float(jnp.linalg.norm(clip.update(gradient, clip.init(gradient))[0])) == pytest.approx(expected)
-
-
 def test_networks_of_all_seeds_are_those_that_study_builds_and_they_learn(lab):
     settings = dataclasses.replace(lab.stack("relu"), steps=150, width=32)
     x, y = lab.images.x, lab.images.y
@@ -152,11 +130,11 @@ def test_killed_units_are_dead_on_all_images_by_little_and_the_others_live(lab):
     assert np.mean(highest[~dead] > 0) > 0.9
 
 
-def test_the_dispersion_of_independent_units_is_one_and_of_those_that_fire_together_their_number():
-    rng = np.random.default_rng(0)
-    assert _sparsity.dispersion(rng.random((1, 20000, 30)) < 0.3) == pytest.approx(1, abs=0.05)
-    together = np.broadcast_to(rng.random((1, 20000, 1)) < 0.3, (1, 20000, 30))
-    assert _sparsity.dispersion(together) == pytest.approx(30, rel=1e-3)
+def test_the_number_of_active_units_ranges_over_images_in_parts_of_its_mean():
+    counts = np.arange(101)  # of 200 units: its 5th percentile is 5, its 95th is 95, its mean 50
+    adapting = np.arange(200) < counts[:, None]
+    always_as_many = np.stack([np.roll(np.arange(200) < 50, image) for image in counts])
+    assert _sparsity.spread(np.stack([adapting, always_as_many])).tolist() == [1.8, 0]
 
 
 def test_one_sign_is_counted_per_unit_without_those_that_get_nothing():
@@ -172,11 +150,12 @@ def test_features_that_move_as_far_as_two_images_are_apart_have_moved_by_one():
     assert moved(before + 9, before + 9.5) == pytest.approx(moved(before, before + 0.5))
 
 
-def test_an_image_is_shifted_right_by_a_pixel():
-    x = jnp.arange(64, dtype=jnp.float32)[None, None]
-    found = np.asarray(shifted(x)).reshape(8, 8)
-    assert found[0].tolist() == [0, 0, 1, 2, 3, 4, 5, 6]
-    assert found[7].tolist() == [0, 56, 57, 58, 59, 60, 61, 62]
+def test_an_image_is_shifted_right_by_a_pixel_over_the_background_of_its_own_seed():
+    x = jnp.arange(64, dtype=jnp.float32)[None, None] + jnp.array([0.0, 100.0], jnp.float32)[:, None, None]
+    first, second = np.asarray(shifted(x)).reshape(2, 8, 8)
+    assert first[0].tolist() == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert first[7].tolist() == [0, 56, 57, 58, 59, 60, 61, 62]
+    np.testing.assert_array_equal(second, first + 100)
 
 
 def with_experiment(name, experiment):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from relujax.claims import Condition, Criterion, judge
+from relujax.claims import Condition, Criterion, judge, outcomes
 
 pytestmark = pytest.mark.own_precision
 
@@ -71,6 +71,35 @@ def test_the_margin_is_above_one_where_the_claim_holds(criterion):
         assert one.outcome == ("holds" if low > 1 else "fails" if high < 1 else "undecided")
 
 
+def test_the_p_value_is_that_of_the_t_test():
+    # Of four degrees of freedom: P(|t| > 2.7764451) is 0.05, and the mean lies that many standard errors off.
+    assert condition((1, 2, 3, 4, 5), Criterion(3 - T4 * math.sqrt(2.5), log=False)).p_value == pytest.approx(0.05)
+    assert condition((1, 2, 3, 4, 5), Criterion(3.0)).p_value < 1
+    assert condition((1, 1, 1)).p_value == condition((2,)).p_value == condition((math.nan, 2)).p_value == 1
+    assert condition((2, 2, 2)).p_value == 0
+
+
+def test_conditions_are_corrected_for_their_number_by_holm_s_method():
+    at = {name: condition([2 + c * s for s in (-2, -1, 0, 1, 2)]) for name, c in (("0.01", 0.307), ("0.04", 0.474))}
+    for name, one in at.items():
+        assert one.p_value == pytest.approx(float(name), rel=0.02)
+        assert one.outcome == "holds"
+    sure, unsure = at["0.01"], at["0.04"]
+    # 0.01 is below 0.05 / 2, and then 0.04 below 0.05 / 1; of three, 0.04 stands against 0.05 / 2.
+    assert outcomes([unsure, sure]) == ("holds", "holds")
+    assert outcomes([unsure, sure, unsure]) == ("undecided", "holds", "undecided")
+    # Of six, 0.01 stands against 0.05 / 6.
+    assert set(outcomes([sure] * 6)) == {"undecided"}
+    assert judge([unsure, sure, unsure])[0] == "holds only when"
+
+
+def test_a_difference_gives_a_factor_of_ten_for_every_tenth():
+    effect, low, high = condition((0.1, 0.1, 0.1), Criterion(0.0, log=False)).margin
+    assert (effect, low, high) == pytest.approx((10,) * 3)
+    assert condition((-0.1, -0.1, -0.1), Criterion(0.0, log=False)).margin[0] == pytest.approx(0.1)
+    assert condition((-0.1, -0.1, -0.1), Criterion(0.0, log=False)).outcome == "fails"
+
+
 HOLDS, FAILS, OPEN = (2.0, 2.0, 2.1), (0.2, 0.2, 0.1), (0.5, 1.0, 1.5)
 
 
@@ -91,6 +120,14 @@ HOLDS, FAILS, OPEN = (2.0, 2.0, 2.1), (0.2, 0.2, 0.1), (0.5, 1.0, 1.5)
 )
 def test_a_verdict_is_that_of_all_conditions(conditions, kind, held):
     assert judge([condition(values, name=str(i)) for i, values in enumerate(conditions)]) == (kind, held)
+
+
+@pytest.mark.parametrize(("threshold", "log"), [(0.0, True), (-1.0, True), (-1.0, False), (math.nan, False)])
+def test_a_threshold_that_nothing_can_be_compared_with_is_refused(threshold, log):
+    with pytest.raises(
+        ValueError, match=f"got threshold={threshold}.*: expected a number above 0, or 0 with log=False"
+    ):
+        Criterion(threshold, log=log)
 
 
 def test_without_conditions_there_is_no_verdict():

@@ -41,8 +41,12 @@ def test_progress_rises_to_one():
     assert told[0][0] == claims.CLAIMS["sparse"].statement
 
 
-def test_a_bar_is_shown(capsys):
-    assert len(claims.run(["sparse"], quick=True, progress=True)) == 1
+def test_a_bar_is_shown(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar that moves, as in a terminal
+    claims.run(["sparse"], quick=True, progress=True)
+    shown = capsys.readouterr().out
+    assert "ReLU networks are sparse" in shown
+    assert "100%" in shown
 
 
 def test_an_interrupted_run_has_given_what_it_found():
