@@ -16,7 +16,7 @@ from ._common import RESULTS, machine, readme_block, replace_readme_block
 _RECORD = RESULTS / "claims.json"
 _MARK = "claims: python -m benchmarks.claims"
 
-
+_MARKS = {"holds": "**{}**", "fails": "{}", "undecided": "{} (?)"}
 #: Below this the experiments write 0 in a form whose logarithm is finite.
 _ZERO = 1e-29
 
@@ -25,13 +25,11 @@ def table(found: dict[str, Any]) -> str:
     """Markdown, one line per claim: the verdict, what was measured, and the effect under each condition."""
     lines = ["| what is said, and the verdict | measured, and what is claimed of it | effects |", "|---|---|---|"]
     for one in found["findings"]:
-        kind = one["verdict"].split(" only when ")[0]
-        only = kind != one["verdict"]
-        verdict = "holds only where the effect is in bold" if only else kind
+        kind = "holds only" if one["verdict"].startswith("holds only when ") else one["verdict"]
+        verdict = kind if kind == one["verdict"] else f"{kind} in bold"
         effects = "; ".join(
-            f"**{text}**" if only and condition["outcome"] == "holds" else text
+            _MARKS[condition["outcome"]].format(f"{condition['name']}: {_number(condition['effect'])}")
             for condition in one["conditions"]
-            for text in [f"{condition['name']}: {_number(condition['effect'])}"]
         )
         lines.append(f"| {one['statement']}: *{verdict}* | {one['measured']}: {one['claimed']} | {effects} |")
     return "\n".join(lines) + "\n"
