@@ -1,6 +1,5 @@
 """What came out: one record per claim, and the forms they take together: text, JSON, HTML, a figure."""
 
-import html
 import math
 import textwrap
 from collections import Counter
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..report import as_json
+from ..report import as_json, frame
 from ._rule import SMALLEST, Condition, Criterion, Kind, Outcome, judge, outcomes
 
 SCHEMA = 1
@@ -141,9 +140,7 @@ class Findings(Sequence[Finding]):
         return page(self)
 
     def _repr_html_(self) -> str:
-        # A frame of its own, so that its style does not meet that of the notebook.
-        page = html.escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: 900px; border: 0"></iframe>'
+        return frame(self.to_html())
 
 
 def shown(condition: Condition) -> str:
