@@ -202,6 +202,23 @@ def test_a_chunk_bounds_the_memory_of_the_passes():
     assert temporary(None) < 3 * 4 * 64 * 4096
 
 
+@pytest.mark.own_precision
+@pytest.mark.parametrize(
+    ("hidden", "size", "chunk", "bytes_"),
+    [
+        (4096, 64, None, 1.07e6),
+        (4096, 64, 8, 0.15e6),
+        (128, 128, None, 3 * 4 * 128**2),
+        (128, 128, 8, 3 * 4 * 128**2),
+    ],
+)
+def test_temporary_memory_is_what_the_docstring_says(hidden, size, chunk, bytes_):
+    into, out = normal(hidden, size), normal(size, hidden)
+    run = jax.jit(rx.spectrum(lambda x: out @ rx.relu(into @ x), chunk=chunk))
+    found = run.lower(np.ones(size, np.float32)).compile().memory_analysis().temp_size_in_bytes
+    assert found <= 1.05 * bytes_
+
+
 def test_chunks_that_are_none():
     with pytest.raises(ValueError, match=r"got chunk=0: expected a whole number, 1 or more"):
         rx.spectrum(rx.relu, chunk=0)
