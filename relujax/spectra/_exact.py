@@ -39,9 +39,9 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
     through a hidden layer of 4,096 units between 64 inputs and 64 outputs it is 1.07 MB, and 0.15 MB with ``chunk=8``.
     With ``num``: ``num + 8`` passes of each mode in each of a few rounds, ``6 (num + 8) (m + n)`` numbers; values below
     ``eps`` of the largest are lost. Products run in full precision on accelerators too, where ``fun`` does not say
-    another; so do those of every spectrum here. On GPUs the SVD itself is off by up to 1e-5 of the largest value, without
-    ``num``. Gradients through the values are finite with ``num``, and without it unless values coincide at more than
-    first order.
+    another; so do those of every spectrum here. On GPUs the SVD itself, without ``num``, is off by up to 1e-5 of the
+    largest value. Gradients through the values are finite with ``num``, and without it unless values coincide at more
+    than first order.
 
     Reference, for ``num``: Knyazev, `2001 <https://doi.org/10.1137/S1064827500366124>`_.
 
