@@ -58,20 +58,25 @@ def trained(optimizer, start, steps):
     return start, state, values
 
 
+def assert_close(found, want):
+    """To rounding, since the two steps are compiled apart; and exact where something is 0."""
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+
+
 def test_what_is_dormant_is_replaced_and_the_rest_is_updated_as_ever():
     recycled, state, _ = trained(recycle_dormant(optax.adam(1e-2), OUTGOING, key=KEY, every=3), params(), 4)
     plain, plain_state, _ = trained(optax.with_extra_args_support(optax.adam(1e-2)), params(), 4)
     assert state.recycled == DEAD.sum()
     new, old = recycled["hidden"]["kernel"], plain["hidden"]["kernel"]
-    np.testing.assert_array_equal(new[:, ~DEAD], old[:, ~DEAD])
+    assert_close(new[:, ~DEAD], old[:, ~DEAD])
     assert not np.any(np.asarray(new[:, DEAD]) == np.asarray(old[:, DEAD]))
-    np.testing.assert_array_equal(recycled["hidden"]["bias"], np.where(DEAD, 0, plain["hidden"]["bias"]))
+    assert_close(recycled["hidden"]["bias"], np.where(DEAD, 0, plain["hidden"]["bias"]))
     kernel = np.where(DEAD[:, None], 0, plain["out"]["kernel"])
-    np.testing.assert_array_equal(recycled["out"]["kernel"], kernel)
-    np.testing.assert_array_equal(recycled["out"]["bias"], plain["out"]["bias"])
+    assert_close(recycled["out"]["kernel"], kernel)
+    assert_close(recycled["out"]["bias"], plain["out"]["bias"])
     for moments, before in ((state.inner[0].mu, plain_state[0].mu), (state.inner[0].nu, plain_state[0].nu)):
-        np.testing.assert_array_equal(moments["out"]["kernel"], np.where(DEAD[:, None], 0, before["out"]["kernel"]))
-        np.testing.assert_array_equal(moments["hidden"]["bias"], np.where(DEAD, 0, before["hidden"]["bias"]))
+        assert_close(moments["out"]["kernel"], np.where(DEAD[:, None], 0, before["out"]["kernel"]))
+        assert_close(moments["hidden"]["bias"], np.where(DEAD, 0, before["hidden"]["bias"]))
 
 
 def test_the_function_stays_as_it_was():

@@ -42,7 +42,8 @@ def test_progress_rises_to_one():
 
 
 def test_a_bar_is_shown(capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # a bar that moves, as in a terminal
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "140")):  # as in a terminal
+        monkeypatch.setenv(name, value)
     claims.run(["sparse"], quick=True, progress=True)
     shown = capsys.readouterr().out
     assert "ReLU networks are sparse" in shown
