@@ -81,7 +81,7 @@ def few_bit(
     >>> import relujax as rx
     >>> gelu = rx.few_bit(jax.nn.gelu, 2)
     >>> x = jnp.array([-3.0, -0.5, 0.5, 3.0])
-    >>> bool(jnp.allclose(gelu(x), jax.nn.gelu(x))), rx.residual_bytes(gelu, jnp.zeros(1024))
+    >>> bool(jnp.allclose(gelu(x), jax.nn.gelu(x), atol=1e-6)), rx.residual_bytes(gelu, jnp.zeros(1024))
     (True, 256)
     >>> jax.vmap(jax.grad(gelu))(x).tolist()
     [-0.01296, -0.01296, 1.01296, 1.01296]

@@ -1,8 +1,11 @@
 """Running claims: which, in what order, how far it is, what is refused, and what an interruption leaves."""
 
 import dataclasses
+import io
 
 import pytest
+import rich
+from rich.console import Console
 
 import relujax as rx
 from relujax import claims
@@ -41,11 +44,11 @@ def test_progress_rises_to_one():
     assert told[0][0] == claims.CLAIMS["sparse"].statement
 
 
-def test_a_bar_is_shown(capsys, monkeypatch):
-    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "140")):  # as in a terminal
-        monkeypatch.setenv(name, value)
+def test_a_bar_is_shown(monkeypatch):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=140, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(rich, "_console", terminal)
     claims.run(["sparse"], quick=True, progress=True)
-    shown = capsys.readouterr().out
+    shown = terminal.file.getvalue()
     assert "ReLU networks are sparse" in shown
     assert "100%" in shown
 
