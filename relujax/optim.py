@@ -106,13 +106,18 @@ def recycle_dormant(
             plan.add(_site(stats, name), path, share)
 
         looks = (state.count > 0) & (state.count % every == 0)
-        masks, targets = plan.drawn(jax.random.fold_in(key, state.count), kernel_init)
-        masks = jax.tree.unflatten(treedef, [mask & looks for mask in masks])
-        targets = jax.tree.unflatten(treedef, targets)
-        updates = jax.tree.map(lambda u, p, mask, t: jnp.where(mask, t - p, u), updates, params, masks, targets)
-        inner_state = optax.tree.map_params(
-            inner, lambda moment, mask: jnp.where(mask, jnp.zeros((), moment.dtype), moment), inner_state, masks
-        )
+
+        def anew(updates: Any, inner_state: Any) -> tuple[Any, Any]:
+            drawn = plan.drawn(jax.random.fold_in(key, state.count), kernel_init)
+            masks, targets = (jax.tree.unflatten(treedef, part) for part in drawn)
+            updates = jax.tree.map(
+                lambda u, p, mask, t: jnp.where(mask, (t - p).astype(u.dtype), u), updates, params, masks, targets
+            )
+            return updates, optax.tree.map_params(
+                inner, lambda moment, mask: jnp.where(mask, jnp.zeros((), moment.dtype), moment), inner_state, masks
+            )
+
+        updates, inner_state = jax.lax.cond(looks, anew, lambda *same: same, updates, inner_state)
         recycled = state.recycled + jnp.where(looks, plan.units, 0)
         count = jnp.asarray(optax.safe_increment(state.count))
         return updates, RecycleState(count, recycled, inner_state)
