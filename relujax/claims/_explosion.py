@@ -1,10 +1,8 @@
 """Whether ReLU networks explode, and what helps: batch normalisation, clipping."""
 
-import math
-
 import numpy as np
 
-from ..health import EXPLODING_RATIO, SiteSummary, Summary
+from ..health import EXPLODING_RATIO, Summary
 from ._claim import Claim, Effects
 from ._deep import DEPTH, travelled
 from ._depth import first_over_last
@@ -17,13 +15,9 @@ _TOO_LARGE = ("weights of twice He's variance", "weights of four times He's vari
 _LARGER = ("He's weights", *_TOO_LARGE)
 
 
-def _size(row: SiteSummary) -> float:
-    return math.hypot(row.mean, row.std)
-
-
 def _growth(summary: Summary) -> float:
     """Root mean square output of the last layer over the first one's."""
-    return _size(summary[-1]) / _size(summary[0])
+    return summary[-1].root_mean_square / summary[0].root_mean_square
 
 
 def _explodes(lab: Lab) -> Effects:

@@ -1,7 +1,7 @@
 """What experiments share: real images, and networks of one kind for all seeds at once."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,8 +19,6 @@ CLASSES = 10
 #: Of training, where nothing else is said.
 STEPS = 400
 _BATCH, _QUICK_STEPS, _QUICK_WIDTH, _QUICK_IMAGES = 128, 8, 16, 100
-
-Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

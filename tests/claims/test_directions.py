@@ -147,8 +147,8 @@ def test_separable_is_the_other_s_error_over_that_of_the_sparse_ones(monkeypatch
 
 def grown(factor):
     """A summary of two layers over which the signal grows so far, and the gradient ten times that."""
-    first = SimpleNamespace(mean=3.0, std=4.0, signal=10.0 * factor)
-    return [first, SimpleNamespace(mean=4.0 * factor, std=3.0 * factor, signal=1.0)]
+    first = SimpleNamespace(root_mean_square=5.0, signal=10.0 * factor)
+    return [first, SimpleNamespace(root_mean_square=5.0 * factor, signal=1.0)]
 
 
 @pytest.fixture
