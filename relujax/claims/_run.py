@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
 
 from .._checks import whole
+from ..report import share_bar
 from . import (
     _cost,
     _depth,
@@ -156,9 +157,5 @@ def _showing(progress: Progress | bool) -> Iterator[Progress]:
     if progress is not True:
         yield progress or (lambda what, share: None)
         return
-    from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda what, share: bar.update(task, description=what, completed=share)
+    with share_bar() as advance:
+        yield advance

@@ -11,7 +11,6 @@ from ._common import (
     check_files,
     console,
     need_extra,
-    progress,
     write,
     write_json,
 )
@@ -48,7 +47,7 @@ def _claims(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from .. import claims
-    from ..report import SCHEMA, as_json
+    from ..report import SCHEMA, as_json, share_bar
 
     if args.list:
         table = Table("claim", "statement", box=None, pad_edge=False)
@@ -71,7 +70,7 @@ def _claims(args: argparse.Namespace) -> int:
         return findings
 
     try:
-        with as_bad_input(), progress(terminal) as advance:
+        with as_bad_input(), share_bar(terminal) as advance:
             for finding in claims.each(args.names or None, seeds=args.seeds, quick=args.quick, progress=advance):
                 found.append(finding)
                 claims.show_one(finding, terminal)

@@ -99,31 +99,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-@contextlib.contextmanager
-def progress(console: Any) -> Iterator[Callable[[str, float], None]]:
-    """A bar with an estimate of the time left; yields ``advance(what, share of the whole)``."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description:<42}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns,
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=console.quiet or not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("starting", total=1.0)
-        yield lambda what, share: bar.update(task, description=what, completed=share)
-
-
 def check_files(**files: Path | None) -> None:
     """Refuse, before the work, files that cannot be written and one file under two options."""
     given = {name: path for name, path in files.items() if path and (name, str(path)) != ("json", "-")}

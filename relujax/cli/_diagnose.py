@@ -16,7 +16,6 @@ from ._common import (
     check_files,
     console,
     need_extra,
-    progress,
     write,
     write_json,
 )
@@ -173,6 +172,7 @@ class _Report:
 
 def _stacks(args: argparse.Namespace, terminal: Any, report: _Report) -> None:
     from .. import study
+    from ..report import share_bar
 
     for option in ("data", "loss", "resume"):
         if getattr(args, option) is not None:
@@ -182,7 +182,7 @@ def _stacks(args: argparse.Namespace, terminal: Any, report: _Report) -> None:
     with as_bad_input():
         settings = [study.Settings(name, **options) for name in names]
         data = study.digits(settings[0].seed)
-    with progress(terminal) as advance:
+    with share_bar(terminal) as advance:
         for number, item in enumerate(settings):
             report.waiting = names[number + 1 :]
             tell = _share_of(advance, item.activation, number, len(settings))
@@ -195,7 +195,7 @@ def _share_of(advance: Callable, name: str, number: int, count: int) -> Callable
 
 
 def _own_model(args: argparse.Namespace, terminal: Any, report: _Report) -> None:
-    from ..report import as_run, diagnose
+    from ..report import as_run, diagnose, share_bar
     from ..study import EDGES
 
     for option in ("activation", *STACK_OPTIONS):
@@ -209,7 +209,7 @@ def _own_model(args: argparse.Namespace, terminal: Any, report: _Report) -> None
     if args.loss and len(data) < 2:
         raise BadInput(f"got --loss {args.loss} but no y in {args.data}: expected targets beside x")
     examples = len(data[0]) if data[0].ndim else 1
-    with as_bad_input(), progress(terminal) as advance:
+    with as_bad_input(), share_bar(terminal) as advance:
         found = diagnose(
             model,
             data,

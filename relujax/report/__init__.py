@@ -8,6 +8,7 @@ from ._diagnose import diagnose as diagnose
 from ._diagnosis import SCHEMA as SCHEMA, Diagnosis as Diagnosis, as_json as as_json, frame as frame
 from ._document import document as document
 from ._figures import overview as overview
+from ._progress import share_bar as share_bar
 from ._read import from_json as from_json
 from ._run import PARTIAL as PARTIAL, History as History, Run as Run, as_run as as_run, to_json as to_json
 from ._sites import model_sites as model_sites

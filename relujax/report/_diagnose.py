@@ -21,7 +21,7 @@ from ._losses import Loss, check_targets, cross_entropy, resolve
 from ._models import Model, output_shape, read_model
 from ._progress import Progress, showing
 from ._run import PARTIAL
-from ._spectra import with_spectra
+from ._spectra import BATCH, with_spectra
 from ._sums import Kept, Sums
 
 Edges = tuple[float, ...] | None
@@ -94,7 +94,7 @@ def diagnose(
         for x, y in as_batches(batches, batch_size):
             _check_batch(read, loss, x, y, first)
             if kept is None:
-                first = x[:64]
+                first = x[:BATCH]
                 kept = Kept(resume, read, loss, x, y, edges)
             if kept.holds(x, y):
                 continue

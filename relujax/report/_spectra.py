@@ -21,10 +21,8 @@ from ._models import Model, output_shape, read_model
 
 #: A Jacobian of more numbers than this, per example and over all sites, is not built.
 JACOBIAN_LIMIT = 20_000_000
-
-
 #: So many examples are run at once, where fewer are asked for.
-_BATCH = 64
+BATCH = 64
 
 
 def model_spectra(
@@ -57,7 +55,7 @@ def model_spectra(
     if layers and num is not None:
         raise ValueError(f"got layers=True with num={num}: expected one of them, as all sites share full Jacobians")
     read = read_model(model, params)
-    batch, _ = next(iter(as_batches(x, max(examples, _BATCH))))
+    batch, _ = next(iter(as_batches(x, max(examples, BATCH))))
     if not jnp.issubdtype(batch.dtype, jnp.floating):
         raise TypeError(f"got {batch.dtype} inputs: expected floating ones, as a Jacobian is a derivative")
     outputs = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(output_shape(read, batch)))
