@@ -337,7 +337,8 @@ def training_step(graphdef: Any, optimizer: optax.GradientTransformation) -> Cal
     >>> optimizer = optimizer_of(settings)
     >>> step = training_step(graphdef, optimizer)
     >>> state = params, rest, optimizer.init(params)
-    >>> losses = [float((state := step(*state[:3], jnp.eye(3), jnp.array([0, 1, 0])))[3]) for _ in range(20)]
+    >>> x, y = jnp.eye(3, dtype="float32"), jnp.array([0, 1, 0])
+    >>> losses = [float((state := step(*state[:3], x, y))[3]) for _ in range(20)]
     >>> losses[-1] < losses[0]
     True
     """
