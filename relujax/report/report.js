@@ -154,12 +154,15 @@
   });
 
   // The buttons of the legend.
+  function toggle(button) {
+    const key = button.dataset.toggle;
+    if (!hidden.delete(key)) hidden.add(key);
+    button.setAttribute("aria-pressed", String(!hidden.has(key)));
+    for (const part of all(`[data-run="${key}"]`)) part.hidden = hidden.has(key);
+  }
   for (const button of all("[data-toggle]")) {
     button.addEventListener("click", () => {
-      const key = button.dataset.toggle;
-      if (!hidden.delete(key)) hidden.add(key);
-      button.setAttribute("aria-pressed", String(!hidden.has(key)));
-      for (const part of all(`[data-run="${key}"]`)) part.hidden = hidden.has(key);
+      toggle(button);
       draw();
     });
   }
@@ -184,13 +187,47 @@
 
   // One field filters all tables of layers.
   const filter = document.getElementById("filter");
-  filter.addEventListener("input", () => {
+  function narrow() {
     const words = filter.value.toLowerCase().split(/\s+/);
     const rows = all("table.layers tbody tr");
     for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
     const left = rows.filter((row) => !row.hidden).length;
     document.getElementById("filtered").textContent = filter.value === "" ? "" : `${left} of ${rows.length} rows`;
-  });
+  }
+  filter.addEventListener("input", narrow);
+
+  // A page that loads itself again shows what was chosen before: runs, order, filter, layer, what was open.
+  const place = (part) => `${part.closest("[id]").id} ${part.querySelector("summary").textContent.replace(/[0-9]+/g, "")}`;
+  function remember() {
+    const sorted = all("table").map((table) => {
+      const head = table.querySelector('th[aria-sort$="scending"]');
+      return head && [head.cellIndex, head.getAttribute("aria-sort")];
+    });
+    const open = Object.fromEntries(all("details").map((part) => [place(part), part.open]));
+    return { hidden: [...hidden], sorted, open, filter: filter.value, layer: pick.value };
+  }
+  function recall(chosen) {
+    for (const button of all("[data-toggle]")) if (chosen.hidden.includes(button.dataset.toggle)) toggle(button);
+    for (const [i, table] of all("table").entries()) {
+      const [column, order] = chosen.sorted[i] ?? [];
+      const head = all("th[aria-sort]", table).find((head) => head.cellIndex === column);
+      for (let turn = 0; head && head.getAttribute("aria-sort") !== order && turn < 2; turn++) sort(head);
+    }
+    for (const part of all("details")) part.open = chosen.open[place(part)] ?? part.open;
+    filter.value = chosen.filter;
+    narrow();
+    if (Number(chosen.layer) < most) pick.value = chosen.layer;
+  }
+  if (document.querySelector('meta[http-equiv="refresh"]') !== null) {
+    const key = `relujax ${location.pathname}`;
+    try {
+      const chosen = sessionStorage.getItem(key);
+      if (chosen !== null) recall(JSON.parse(chosen));
+      window.addEventListener("pagehide", () => sessionStorage.setItem(key, JSON.stringify(remember())));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // a browser that keeps nothing
+    }
+  }
 
   // On paper: everything open, in the width and the colours of paper.
   let closed = [];

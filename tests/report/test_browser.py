@@ -123,6 +123,33 @@ def test_the_field_filters_every_table(tab, plain):
     )
 
 
+def test_a_page_that_loads_itself_again_keeps_what_was_chosen_and_another_does_not(tab, plain, folder):
+    path = folder / "watched.html"
+    path.write_text(page(two_runs(diagnosis()), refresh=600), encoding="utf-8")
+    details = "document.querySelector('section details')"
+    state = (
+        "[document.getElementById('filter').value, document.getElementById('filtered').textContent, "
+        f"document.getElementById('pick').value, {BUTTON}.ariaPressed, {details}.open, "
+        "document.querySelectorAll('table.layers th')[1].ariaSort]"
+    )
+    for opened, kept in ((path, True), (plain, False)):
+        tab.open(opened)
+        before = tab.run(state)
+        tab.run("for (const _ of [1, 2]) document.querySelectorAll('table.layers th button')[1].click()")
+        tab.run("document.getElementById('filter').value = 'second'")
+        tab.run("document.getElementById('filter').dispatchEvent(new Event('input'))")
+        tab.run("document.getElementById('pick').value = '1'")
+        tab.run(f"{BUTTON}.click()")
+        tab.run(f"{details}.open = !{details}.open")
+        chosen = tab.run(state)
+        assert chosen == ["second", "4 of 8 rows", "1", "false", not before[4], "descending"]
+        tab.open(opened)
+        assert tab.run(state) == (chosen if kept else before)
+        if kept:
+            assert column(tab, 1) == ["second/relu", "first/relu"]
+            assert tab.run(f"[...new Set({PICTURE}.data.filter(t => t.visible).map(t => t.meta.run))]") == [1]
+
+
 def test_a_run_is_hidden_and_shown_by_its_button(tab, plain):
     tab.open(plain)
     shown = f"[...new Set({PICTURE}.data.filter(t => t.visible).map(t => t.meta.run))]"
