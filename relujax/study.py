@@ -192,14 +192,14 @@ def run(
         measured = in_mode(model, training=True, dropout=False)
         title = f"{settings.activation} {stage}"
         size = _whole(len(data.train[0]))
-        return diagnose(measured, data.train, loss="cross_entropy", batch_size=size, edges=EDGES, title=title)
+        options = {"batch_size": size, "edges": EDGES, "title": title, "predict": False}
+        return diagnose(measured, data.train, loss="cross_entropy", **options)
 
     report("diagnosing at initialisation", 0.0)
     before = examine(model, "at initialisation")
     found = Run(
         name=settings.activation,
-        predicted=_predicted(settings, data, before),
-        stages={"at initialisation": before},
+        stages={"at initialisation": replace(before, predicted=_predicted(settings, data, before))},
         facts=asdict(settings) | {"init": settings.init_name},
     )
 
@@ -226,17 +226,12 @@ def _predicted(settings: Settings, data: Digits, before: Diagnosis) -> dict[str,
     s, fan_in = settings, data.train[0].shape[1]
     if s.batch_norm:
         found = theory.moments(s.activation)  # of what the norm lets through, of mean 0 and variance 1
-        law = theory.StackLaw((1.0,) * s.depth, (found.slope_second / (found.second - found.mean**2),) * s.depth)
-        sizes = (found.second,) * s.depth
+        factor = found.slope_second / (found.second - found.mean**2)
+        law = theory.StackLaw((1.0,) * s.depth, (factor,) * s.depth, (math.sqrt(found.second),) * s.depth)
     else:
         first, variance = (_weight_variance(s.init_name, s.activation, inputs, s.width) for inputs in (fan_in, s.width))
-        q = first * float(np.mean(data.train[0] ** 2))
-        law = theory.stack_law(s.activation, s.depth, variance, q=q)
-        # The length of the next layer is the mean square of this one's output, times the weights' variance.
-        ahead = theory.stack_law(s.activation, s.depth + 1, variance, q=q).lengths[1:]
-        sizes = tuple(length / variance for length in ahead)
-    last = before.summary[-1].signal_norm or 0.0
-    predicted = {"signal_norm": law.signal_norms(last), "output_rms": tuple(map(math.sqrt, sizes))}
+        law = theory.stack_law(s.activation, s.depth, variance, q=first * float(np.mean(data.train[0] ** 2)))
+    predicted = {"signal_norm": law.signal_norms(before.summary[-1].signal_norm or 0.0), "output_rms": law.output_rms}
     # The upper edge of a spectrum is known where every layer has the same law.
     if fan_in == s.width and not s.batch_norm and np.ptp(law.factors) < 1e-9:
         weights = "orthogonal" if s.init_name == "orthogonal" else "gaussian"

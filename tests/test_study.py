@@ -340,27 +340,29 @@ def test_relu_s_squared_signal_halves_per_layer_under_flax_s_default():
 )
 def test_what_theory_predicts_of_relu(options, factor, no_spectra):
     found = study.run(Settings("relu", **SMALL | options), few_digits())
-    last = found.stages["at initialisation"].summary[-1].signal_norm
+    before = found.stages["at initialisation"]
+    last = before.summary[-1].signal_norm
     want = [last * factor ** (k / 2) for k in (2, 1, 0)]
-    np.testing.assert_allclose(found.predicted["signal_norm"], want, rtol=1e-6)
+    np.testing.assert_allclose(before.predicted["signal_norm"], want, rtol=1e-6)
     # Forward: half of the pre-activation's variance is left by ReLU, and the weights multiply it by twice the factor.
     inputs = float(np.mean(few_digits().train[0] ** 2))
     lengths = [0.5] * 3 if "batch_norm" in options else [inputs * factor**k for k in (1, 2, 3)]
-    np.testing.assert_allclose(found.predicted["output_rms"], np.sqrt(lengths), rtol=1e-6)
+    np.testing.assert_allclose(before.predicted["output_rms"], np.sqrt(lengths), rtol=1e-6)
     # As many inputs as units, and the same law in every layer: the edge of the spectrum is known too.
-    assert ("largest_singular_value" in found.predicted) == ("batch_norm" not in options)
-    if "largest_singular_value" in found.predicted and not options:
+    assert ("largest_singular_value" in before.predicted) == ("batch_norm" not in options)
+    if "largest_singular_value" in before.predicted and not options:
         edges = [rx.theory.jacobian_moments("relu", depth).largest for depth in (1, 2, 3)]
-        np.testing.assert_allclose(found.predicted["largest_singular_value"], np.sqrt(edges), rtol=1e-6)
-    assert found.to_dict()["predicted"]["signal_norm"] == list(found.predicted["signal_norm"])
+        np.testing.assert_allclose(before.predicted["largest_singular_value"], np.sqrt(edges), rtol=1e-6)
+    assert before.to_dict()["predicted"]["signal_norm"] == list(before.predicted["signal_norm"])
 
 
 def test_what_theory_predicts_of_the_sigmoid_is_what_is_measured():
     found = study.run(Settings("sigmoid", depth=12, width=64, steps=1), digits())
-    measured = [row.signal_norm for row in found.stages["at initialisation"].summary]
+    before = found.stages["at initialisation"]
+    measured = [row.signal_norm for row in before.summary]
     assert measured[0] < 1e-6 * measured[-1]
     # Over six orders of magnitude, within what a width of 64 adds per layer.
-    np.testing.assert_allclose(np.log(found.predicted["signal_norm"]), np.log(measured), atol=0.1 * 12)
-    assert "largest_singular_value" not in found.predicted
-    forward = [row.root_mean_square for row in found.stages["at initialisation"].summary]
-    np.testing.assert_allclose(found.predicted["output_rms"], forward, rtol=0.1)
+    np.testing.assert_allclose(np.log(before.predicted["signal_norm"]), np.log(measured), atol=0.1 * 12)
+    assert "largest_singular_value" not in before.predicted
+    forward = [row.root_mean_square for row in before.summary]
+    np.testing.assert_allclose(before.predicted["output_rms"], forward, rtol=0.1)

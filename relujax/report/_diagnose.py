@@ -19,6 +19,7 @@ from ._batches import as_batches
 from ._diagnosis import Diagnosis
 from ._losses import Loss, check_targets, cross_entropy, resolve
 from ._models import Model, output_shape, read_model
+from ._predicted import with_prediction
 from ._progress import Progress, showing
 from ._run import PARTIAL
 from ._spectra import BATCH, with_spectra
@@ -40,6 +41,7 @@ def diagnose(
     progress: Progress | bool = False,
     resume: str | os.PathLike | None = None,
     watch: Callable[[Diagnosis], None] | None = None,
+    predict: bool = True,
 ) -> Diagnosis:
     """Measure how signals and gradients travel through a model, over all the data.
 
@@ -64,6 +66,8 @@ def diagnose(
             number of those batches must be the same as then, and so must the edges.
         watch: called with what was measured until then, every few seconds and when the run is interrupted (Ctrl-C). It
             has no singular values yet, and a note that says that it is partial.
+        predict: also say what theory has of a stack of this depth, of activations and weights like these, where the
+            model is a plain stack of dense layers, which is seen on the first batch; a note says where it is not.
 
     Returns:
         A :class:`Diagnosis`: ``.summary``, ``.alarms``, ``.to_html()``, ``.to_json()``, ``.figure()``; it shows itself
@@ -94,7 +98,7 @@ def diagnose(
         for x, y in as_batches(batches, batch_size):
             _check_batch(read, loss, x, y, first)
             if kept is None:
-                first = x[:BATCH]
+                first = x
                 kept = Kept(resume, read, loss, x, y, edges)
             if kept.holds(x, y):
                 continue
@@ -110,8 +114,9 @@ def diagnose(
         if kept is None or first is None:
             raise ValueError("got no batch: expected at least one")
         found = concluded(kept.done(), kept.seen)
-        summary, note = with_spectra(found.summary, read, first, spectrum_examples)
-    return replace(found, summary=summary, alarms=alarms(summary), notes=(*found.notes, *note))
+        summary, note = with_spectra(found.summary, read, first[:BATCH], spectrum_examples)
+        found = replace(found, summary=summary, alarms=alarms(summary), notes=(*found.notes, *note))
+        return with_prediction(found, read, first) if predict else found
 
 
 #: Seconds between two looks at a run.

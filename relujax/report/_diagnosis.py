@@ -3,13 +3,14 @@
 import html
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..health import Alarm, Skipped, Summary, not_checked
 
 #: Of the JSON that reports are saved as; a reader refuses another one.
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +25,8 @@ class Diagnosis:
         accuracy: share of right answers, for ``cross_entropy``.
         notes: what was not measured, and why.
         title: what was diagnosed.
+        predicted: what theory says of it: "output_rms", "signal_norm" and, for stacks of one law in all layers,
+            "largest_singular_value" per layer; empty where theory says nothing, and then a note tells why.
     """
 
     summary: Summary
@@ -33,6 +36,7 @@ class Diagnosis:
     accuracy: float | None = None
     notes: tuple[str, ...] = ()
     title: str = "model"
+    predicted: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -51,6 +55,7 @@ class Diagnosis:
             "alarms": [asdict(alarm) for alarm in self.alarms],
             "skipped": [asdict(rule) for rule in self.skipped],
             "notes": list(self.notes),
+            "predicted": {name: list(values) for name, values in self.predicted.items()},
         }
 
     def to_json(self) -> str:

@@ -38,7 +38,7 @@ def overview(runs: Sequence[Run], stage: str | None = None) -> tuple[Any, Any]:
     for ax in axes[-1]:
         ax.set_xlabel("layer")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    if any(run.predicted for run in runs):
+    if any(run.stages[stage or next(iter(run.stages))].predicted for run in runs):
         handles += axes[0, 0].plot([], [], ":", color="black", linewidth=1.3)
         labels.append(_THEORY)
     if len(labels) > 1:
@@ -51,9 +51,8 @@ def _panel(ax: Any, quantity: Any, runs: Sequence[Run], stage: str | None) -> No
 
     styles, positive = looks(runs), False
     for run in runs:
-        first = next(iter(run.stages))
-        summary = run.stages[stage or first].summary
-        points = [(i, quantity.value(row)) for i, row in enumerate(summary, 1)]
+        drawn = run.stages[stage or next(iter(run.stages))]
+        points = [(i, quantity.value(row)) for i, row in enumerate(drawn.summary, 1)]
         # NaN, not left out: the line breaks there.
         ys = [float("nan") if not drawable(v, quantity.share) else v for _, v in points]
         positive |= any(y > 0 for y in ys)
@@ -68,7 +67,7 @@ def _panel(ax: Any, quantity: Any, runs: Sequence[Run], stage: str | None) -> No
             markersize=4,
             linewidth=look.width,
         )
-        if (stage or first) == first and (expected := run.predicted.get(quantity.key)):
+        if expected := drawn.predicted.get(quantity.key):
             ax.plot(range(1, len(expected) + 1), expected, ":", color="black", linewidth=1.3, zorder=5)
     ax.set_title(quantity.title, loc="left", fontsize=11, fontweight="bold")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -144,7 +144,7 @@ def _legend(runs: Sequence[Run]) -> str:
         f"{html.escape(run.name)}</button>"
         for index, run in enumerate(runs)
     )
-    if any(run.predicted for run in runs):
+    if any(run.is_predicted for run in runs):
         buttons += f'<button type="button" aria-pressed="true" data-toggle="theory">{_DOTS}theory</button>'
     return f'<div class="legend" role="group" aria-label="Runs that are shown">{buttons}</div>'
 

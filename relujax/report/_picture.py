@@ -25,8 +25,11 @@ def picture(runs: Sequence[Run]) -> Chart:
         "The input is on the left. The gradient is made on the right and travels left: a level line means that it "
         "arrives as it left."
     )
-    if any(run.predicted for run in runs):
-        text += " Dotted: what a stack of infinite width does; going back, from the signal at the last layer."
+    if any(run.is_predicted for run in runs):
+        text += (
+            " Dotted: what a stack of infinite width with independent weights of this size does; going back, from the "
+            "signal at the last layer."
+        )
     more = (
         "Hover for a layer and its line of code; click it to see it in detail below; drag to zoom, double-click to "
         "zoom out. The buttons above show and hide runs."
@@ -98,8 +101,8 @@ def _add_run(figure: Any, quantity: Quantity, which: tuple[int, Run, Look], stag
         _add_fan(figure, which, rows, axis)
     points = [(i, quantity.value(row), hover_text(row, quantity.says(row))) for i, row in rows]
     add_line(figure, (index, run.name, look), points, share=quantity.share, axis=axis)
-    if stage == next(iter(run.stages)) and run.predicted.get(quantity.key):
-        add_theory(figure, (index, run.name, look), run.predicted[quantity.key], axis)
+    if expected := run.stages[stage].predicted.get(quantity.key):
+        add_theory(figure, (index, run.name, look), expected, axis)
 
 
 def _add_fan(figure: Any, which: tuple[int, Run, Look], rows: Sequence[tuple[int, SiteSummary]], axis: str) -> None:

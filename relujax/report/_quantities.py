@@ -12,7 +12,7 @@ class Quantity:
     """A number per layer, and the words around it.
 
     Attributes:
-        key: its name, also in ``Run.predicted``.
+        key: its name, also in ``Diagnosis.predicted``.
         title: what it is.
         unit: what is on its axis.
         value: it, of a row; None where it was not measured.

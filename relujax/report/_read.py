@@ -11,6 +11,8 @@ from ..probes import Opaque
 from ._diagnosis import SCHEMA, Diagnosis
 from ._run import History, Run, as_run, checked
 
+_PLAIN = ("examples", "loss", "accuracy", "notes", "title", "predicted")
+
 
 def from_json(text: str) -> list[Run]:
     """Runs from what :func:`relujax.report.to_json`, ``Run.to_json`` or ``Diagnosis.to_json`` wrote.
@@ -54,14 +56,12 @@ def from_json(text: str) -> list[Run]:
 
 
 def _run(value: Mapping[str, Any]) -> Run:
-    layers = Mapping[str, tuple[float, ...]]
     return Run(
         name=_typed(str, value["name"]),
         stages={name: _diagnosis(stage) for name, stage in value["stages"].items()},
         facts=_of(dict, value["facts"]),
         history=_history(value["history"]),
-        init_signal=_typed(layers, value["init_signal"]),
-        predicted=_typed(layers, value["predicted"]),
+        init_signal=_typed(Mapping[str, tuple[float, ...]], value["init_signal"]),
         notes=_typed(tuple[str, ...], value["notes"]),
     )
 
@@ -87,7 +87,7 @@ def _diagnosis(value: Mapping[str, Any]) -> Diagnosis:
     for row in rows:
         _check_row(row)
     hints = get_type_hints(Diagnosis)
-    plain = {name: _typed(hints[name], value[name]) for name in ("examples", "loss", "accuracy", "notes", "title")}
+    plain = {name: _typed(hints[name], value[name]) for name in _PLAIN}
     found = Alarms(_typed(tuple[Alarm, ...], value["alarms"]), _typed(tuple[Skipped, ...], value["skipped"]))
     return Diagnosis(summary=Summary(rows, opaque), alarms=found, **plain)
 

@@ -39,8 +39,6 @@ class Run:
         facts: how it was made.
         history: loss and accuracy over training, or None.
         init_signal: initialiser to the norm of the backpropagated signal per layer before training.
-        predicted: what theory says of the first stage: "output_rms", "signal_norm" and "largest_singular_value" per
-            layer.
         notes: what holds of the run as a whole; one that begins with "partial: " is told first.
     """
 
@@ -49,8 +47,12 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
     history: History | None = None
     init_signal: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    predicted: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether theory says something of any of its stages."""
+        return any(stage.predicted for stage in self.stages.values())
 
     @property
     def accuracy(self) -> float | None:
@@ -65,7 +67,6 @@ class Run:
             "stages": {name: stage.to_dict() for name, stage in self.stages.items()},
             "history": None if self.history is None else asdict(self.history),
             "init_signal": {name: list(values) for name, values in self.init_signal.items()},
-            "predicted": {name: list(values) for name, values in self.predicted.items()},
             "notes": list(self.notes),
         }
 

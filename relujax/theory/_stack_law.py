@@ -1,7 +1,8 @@
 """What a plain stack does to a signal and to its gradient, layer by layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,12 @@ class StackLaw:
     Attributes:
         lengths: per layer, the variance :math:`q_l` of the pre-activation.
         factors: per layer, the factor :math:`\chi_l` that it puts on the squared norm of the gradient.
+        output_rms: per layer, the root mean square of its output, that of :math:`f(\sqrt{q_l} z)`.
     """
 
     lengths: tuple[float, ...]
     factors: tuple[float, ...]
+    output_rms: tuple[float, ...]
 
     def signal_norms(self, last: float) -> tuple[float, ...]:
         """Norm of the backpropagated signal at each layer's output, from that at the last one's."""
@@ -35,7 +38,11 @@ class StackLaw:
 
 
 def stack_law(
-    f: str | Callable, depth: int, weight_variance: float, bias_variance: float = 0.0, q: float = 1.0
+    f: str | Callable | Sequence[str | Callable],
+    depth: int,
+    weight_variance: float | Sequence[float],
+    bias_variance: float | Sequence[float] = 0.0,
+    q: float = 1.0,
 ) -> StackLaw:
     r"""Lengths and gradient factors through a plain stack :math:`h_l = W_l f(h_{l-1}) + b_l`.
 
@@ -45,10 +52,10 @@ def stack_law(
         \qquad z \sim N(0, 1)
 
     Args:
-        f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
+        f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function; or one of them per layer.
         depth: how many layers.
-        weight_variance: :math:`\sigma_w^2`, the variance of a weight times fan in.
-        bias_variance: :math:`\sigma_b^2`.
+        weight_variance: :math:`\sigma_w^2`, the variance of a weight times fan in; or one per layer.
+        bias_variance: :math:`\sigma_b^2`; or one per layer.
         q: variance of the first layer's pre-activation: ``weight_variance`` times the inputs' mean square, plus
             ``bias_variance``.
 
@@ -56,7 +63,8 @@ def stack_law(
         A :class:`StackLaw`; where a length has vanished or overflowed, what follows is NaN.
 
     Raises:
-        ValueError: for a depth below 1, or variances that are not positive and finite.
+        ValueError: for a depth below 1, variances that are not positive and finite, or a sequence that has not one
+            entry per layer.
 
     Cost: one quadrature per layer, none for ReLU and its leaky kin.
 
@@ -68,20 +76,31 @@ def stack_law(
     ((1.0, 0.5, 0.25), (0.5, 0.5, 0.5))
     """
     whole("depth", depth)
-    check_variances(weight_variance, bias_variance)
+    funs = [elementwise(one) for one in _per_layer("f", f, depth)]
+    weights = _per_layer("weight_variance", weight_variance, depth)
+    biases = _per_layer("bias_variance", bias_variance, depth)
+    for pair in zip(weights, biases, strict=True):
+        check_variances(*pair)
     positive(q)
-    fun = elementwise(f)
-    lengths, factors = [], []
-    for _ in range(depth):
+    found = []
+    for layer, fun in enumerate(funs):
         if not 1e-280 < q < 1e280:
-            lengths.append(np.nan)
-            factors.append(np.nan)
+            found.append((np.nan, np.nan, np.nan))
             continue
         second, slope_second = _moments_at(fun, q)
-        lengths.append(float(q))
-        factors.append(weight_variance * slope_second)
-        q = weight_variance * second + bias_variance
-    return StackLaw(tuple(lengths), tuple(factors))
+        found.append((float(q), weights[layer] * slope_second, float(np.sqrt(second))))
+        if layer + 1 < depth:
+            q = weights[layer + 1] * second + biases[layer + 1]
+    return StackLaw(*zip(*found, strict=True))
+
+
+def _per_layer(name: str, value: Any, depth: int) -> list:
+    """One value for all layers, or one each."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value] * depth
+    if len(value) != depth:
+        raise ValueError(f"got {len(value)} values as {name} for {depth} layers: expected one, or one per layer")
+    return list(value)
 
 
 def _moments_at(fun: Elementwise, q: float) -> tuple[float, float]:

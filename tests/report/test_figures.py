@@ -89,10 +89,10 @@ def test_hostile_names_are_drawn_as_text(small):
     assert [text.replace("\\$", "$") for text in legend(figure)] == [HOSTILE, "$\\frac{1}{$"]
 
 
-def test_what_theory_says_is_dotted_in_the_first_stage_only(small):
+def test_what_theory_says_is_dotted_in_the_stage_that_it_is_said_of(small):
     [run] = two_runs(small, ("one",))
     expected = {"output_rms": (5.0, 6.0), "signal_norm": (1.0, 2.0), "largest_singular_value": (3.0, 4.0)}
-    run = replace(run, stages={"before": small, "after": small}, predicted=expected)
+    run = replace(run, stages={"before": replace(small, predicted=expected), "after": small})
     figure, axes = overview([run])
     for ax, values in zip((axes[0, 0], axes[0, 1], axes[1, 0]), expected.values(), strict=True):
         dotted = [line for line in ax.lines if line.get_linestyle() == ":" and len(line.get_ydata())]

@@ -192,15 +192,17 @@ def test_many_singular_values_are_a_fan_between_quantiles(runs):
     assert [trace["y"] for trace in found.traces("picture-0", "y4")[0]] == [[1] * 2, [16] * 2]
 
 
-def test_what_theory_says_is_dotted_in_the_first_stage_alone(runs):
+def test_what_theory_says_is_dotted_in_the_stage_that_it_is_said_of(runs):
     expected = {"output_rms": (1.0, 2.0), "signal_norm": (0.5, 2.0), "largest_singular_value": (3.0, 4.0)}
-    found = Parsed(page([replace(runs[0], predicted=expected)]))
+    first, *others = runs[0].stages.items()
+    stages = dict([(first[0], replace(first[1], predicted=expected)), *others])
+    found = Parsed(page([replace(runs[0], stages=stages)]))
     for axis, values in zip(("y", "y2", "y4"), expected.values(), strict=True):
         [dots] = found.traces("picture-0", axis, "theory")[0]
         assert (dots["y"], dots["line"]["dash"]) == (list(values), "dot")
         assert dots["text"][0].endswith(f"layer 1: {values[0]:.3g} by theory")
         assert found.traces("picture-1", axis, "theory") == {}
-    assert "Dotted: what a stack of infinite width does" in found.text
+    assert "Dotted: what a stack of infinite width with independent weights of this size does" in found.text
     assert "Dotted: what" not in Parsed(page(runs)).text
 
 

@@ -29,8 +29,8 @@ def small():
 
 def test_a_diagnosis_comes_back_as_it_was(small):
     found = read(small.to_json())
-    assert found["schema"] == 2
-    parts = {"sites", "opaque", "alarms", "skipped", "notes"}
+    assert found["schema"] == 3
+    parts = {"sites", "opaque", "alarms", "skipped", "notes", "predicted"}
     assert found.keys() == {"schema", "title", "examples", "loss", "accuracy", *parts}
     assert (found["title"], found["examples"], found["notes"]) == ("small", 37, ["a note"])
     assert (found["loss"], found["accuracy"]) == (small.loss, small.accuracy)
@@ -44,7 +44,7 @@ def test_a_diagnosis_comes_back_as_it_was(small):
 
 def test_runs_come_back_with_how_they_were_made_and_trained(small):
     found = read(to_json(two_runs(small, facts={"depth": 2, "clip_norm": None, "batch_norm": False})))
-    assert found["schema"] == 2
+    assert found["schema"] == 3
     assert [run["name"] for run in found["runs"]] == ["one", "two"]
     run = found["runs"][1]
     assert list(run["stages"]) == ["before", "after"]
@@ -91,7 +91,8 @@ def test_rules_that_could_not_run_are_listed_with_their_reason():
 
 def test_saved_runs_are_read_as_they_were(small):
     runs = two_runs(diagnosis(), facts={"depth": 2, "clip_norm": None})
-    runs[0] = replace(runs[0], predicted={"signal_norm": (0.5, 2.0)}, notes=("partial: interrupted",))
+    stages = {name: replace(one, predicted={"signal_norm": (0.5, 2.0)}) for name, one in runs[0].stages.items()}
+    runs[0] = replace(runs[0], stages=stages, notes=("partial: interrupted",))
     assert from_json(to_json(runs)) == runs
     assert from_json(runs[0].to_json()) == runs[:1]
     [alone] = from_json(diagnosis().to_json())
@@ -128,7 +129,7 @@ def damaged(change):
     [
         ("{", "got text that is no JSON"),
         ("[1]", "got JSON without a schema number: expected what relujax.report.to_json wrote"),
-        ('{"schema": 1, "runs": []}', "got schema 1: expected 2, which this version of relujax writes"),
+        ('{"schema": 2, "runs": []}', "got schema 2: expected 3, which this version of relujax writes"),
         (damaged(lambda run: run.pop("name")), "damaged .*'name'"),
         (damaged(lambda run: run["stages"]["after"]["sites"][0].pop("dead")), "damaged .*'dead'"),
         (damaged(lambda run: run["stages"]["after"].update(examples="many")), "damaged .*'many' is no int"),

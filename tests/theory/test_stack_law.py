@@ -30,6 +30,16 @@ def test_tanh_follows_its_moments():
     assert law.factors[1] == 1.5 * third.slope_second
 
 
+def test_layers_that_differ_in_closed_form():
+    """ReLU leaves 1/2 of a square, the leaky one of slope 1/2 leaves 5/8, the identity all."""
+    leaky = rx.activation("leaky_relu", negative_slope=0.5)
+    law = stack_law(["relu", leaky, lambda x: x], 3, [3.0, 2.0, 4.0], [0.0, 0.5, 0.25], q=8.0)
+    lengths = [8.0, 2 * 4 + 0.5, 4 * (8.5 * 5 / 8) + 0.25]
+    np.testing.assert_allclose(law.lengths, lengths, rtol=1e-12)
+    np.testing.assert_allclose(law.output_rms, np.sqrt(np.multiply(lengths, (1 / 2, 5 / 8, 1))), rtol=1e-12)
+    np.testing.assert_allclose(law.factors, [3 / 2, 2 * 5 / 8, 4], rtol=1e-12)
+
+
 def test_a_signal_that_vanishes_in_a_dead_zone():
     law = stack_law("hard_shrink", 30, 1.0)
     assert np.isnan(law.lengths[-1])
@@ -82,8 +92,11 @@ def test_networks_that_are_drawn(name):
         ({"weight_variance": 0.0}, "got weight_variance=0.0: expected a positive variance"),
         ({"bias_variance": -1.0}, "got bias_variance=-1.0: expected a variance"),
         ({"q": -1.0}, "expected a positive variance"),
+        ({"weight_variance": [1.0, -2.0]}, "got weight_variance=-2.0: expected a positive variance"),
+        ({"bias_variance": [1.0]}, "got 1 values as bias_variance for 2 layers: expected one, or one per layer"),
+        ({"f": ["relu"] * 3}, "got 3 values as f for 2 layers"),
     ],
 )
 def test_bad_input(bad, message):
     with pytest.raises(ValueError, match=message):
-        stack_law("relu", **{"depth": 2, "weight_variance": 1.0} | bad)
+        stack_law(**{"f": "relu", "depth": 2, "weight_variance": 1.0} | bad)
