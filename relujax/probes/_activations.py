@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
-
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 from ._forms import Form, recognise
-from ._graph import Node, Path, Region
+from ._graph import Node, Path, Region, is_floating
 
 #: Calls that jax.nn, Flax and relujax make by a name of their own, and the kind they are.
 _NAMED = {name: name for name, row in ACTIVATIONS.items() if row.kin != "gated"} | {"hard_swish": "hard_silu"}
@@ -54,7 +52,7 @@ def _called(eqn: Any) -> Found | None:
     if _only_hands_on(eqn, name):
         return None
     out = eqn.outvars[0].aval
-    if not getattr(out, "shape", ()) or not jnp.issubdtype(out.dtype, jnp.floating):
+    if not getattr(out, "shape", ()) or not is_floating(out.dtype):
         return None  # scalars and integers are bookkeeping, not layers
     if name in _GATED:
         at, kind, product = _GATED[name]
@@ -63,7 +61,7 @@ def _called(eqn: Any) -> Found | None:
     changes_shape = not ACTIVATIONS[kind].elementwise
     for index, atom in enumerate(eqn.invars):  # passed by keyword the input need not come first
         aval = atom.aval
-        if not jnp.issubdtype(getattr(aval, "dtype", jnp.int32), jnp.floating):
+        if not hasattr(aval, "dtype") or not is_floating(aval.dtype):
             continue
         if aval.shape == out.shape or (changes_shape and aval.shape):
             return Found(kind, (index,))

@@ -1,10 +1,11 @@
 """Finding the activations of a function in its jaxpr, and naming each so that people can act on it."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -65,8 +66,7 @@ def _path_name(path: tuple) -> str:
     return "/".join(parts[1:] if parts[:1] == ["params"] else parts)
 
 
-@dataclass(frozen=True)
-class _Origin:
+class _Origin(NamedTuple):
     """A parameter that a value was computed from since the last site, and when it was consumed."""
 
     order: int
@@ -111,10 +111,7 @@ class _Finder:
         found_at, claimed = activations(region)
         for step in region.steps:
             self.order += 1
-            merged = frozenset().union(
-                *(i.origins if step.eqn.primitive.name in CARRIERS else self._consume(i.origins) for i in step.inputs)
-            )
-            merged = frozenset() if step.eqn.primitive.name == "random_bits" else merged  # the parameter was a key
+            merged = self._origins(step)
             for output in step.outputs:
                 output.origins = merged
             found = found_at.get(step.path)
@@ -126,8 +123,17 @@ class _Finder:
                 step.outputs[0].origins = merged & {_DATA}
         return region.outputs
 
-    def _consume(self, origins: frozenset) -> frozenset:
-        return frozenset(replace(o, order=self.order) if o.order < 0 else o for o in origins)
+    def _origins(self, step: Step) -> frozenset[_Origin]:
+        """The parameters behind what a step returns; those that it takes as they came are consumed by it."""
+        name = step.eqn.primitive.name
+        if name == "random_bits":  # the parameter was a key
+            return frozenset()
+        merged = frozenset()
+        for operand in step.inputs:
+            merged = merged | operand.origins if merged else operand.origins
+        if name in CARRIERS or all(origin.order >= 0 for origin in merged):
+            return merged
+        return frozenset(o._replace(order=self.order) if o.order < 0 else o for o in merged)
 
     def _match(self, found: Found, step: Step, origins: frozenset, place: _Place) -> Match | None:
         kind, node = found.kind, step.outputs[0]
@@ -189,8 +195,8 @@ class _Finder:
     def _enter(self, step: Step, place: _Place) -> None:
         """Look inside a call; what cannot be looked into is noted."""
         eqn, name = step.eqn, step.eqn.primitive.name
-        jaxprs = list(jx.inner_jaxprs(eqn))
-        if any(word in name for word in _UNREADABLE):
+        jaxprs = step.jaxprs
+        if _is_unreadable(name):
             kinds = tuple(kind for jaxpr in jaxprs for kind in _inside_closed(jaxpr)[0])
             why = f"{name} runs code that is not JAX's"
             self.opaque.append(Opaque(name, kinds, why, step.source or place.source))
@@ -259,6 +265,11 @@ class _Finder:
         if kinds := tuple(kind for kinds, _ in found for kind in kinds):
             self.opaque.append(Opaque(step.eqn.primitive.name, kinds, reason, place.source))
         self.opaque += [replace(part, source=part.source or place.source) for _, parts in found for part in parts]
+
+
+@functools.cache
+def _is_unreadable(primitive: str) -> bool:
+    return any(word in primitive for word in _UNREADABLE)
 
 
 def _inside_closed(jaxpr: Any) -> tuple[tuple[str, ...], list[Opaque]]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _jaxpr as jx
-from ._graph import Node
+from ._graph import Node, is_floating
 
 #: Where a function is compared with the activations that are known.
 _NEGATIVE = [-1, -40, -9, -5, -3.3, -2.7, -1.9, -0.6, -0.3, -0.04]
@@ -155,7 +155,7 @@ def _apply(eqn: Any, values: list) -> Any:
         return values[0] ** eqn.params["y"]
     if name == "convert_element_type":
         dtype = eqn.params["new_dtype"]
-        return np.asarray(values[0]).astype(float if jnp.issubdtype(dtype, jnp.floating) else dtype)
+        return np.asarray(values[0]).astype(float if is_floating(dtype) else dtype)
     if name in jx.CUSTOM_CALLS or name in jx.INLINED:
         known = _KNOWN.get(jx.call_name(eqn) or "")
         if known is not None and len(values) == 1:
@@ -238,12 +238,12 @@ def _sampled(node: Node, known: dict[int, Any]) -> Any:
 def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
     """The activation that ends in this equation, or None; one that ``is_named`` is not looked behind."""
     aval = node.aval
-    if not getattr(aval, "shape", ()) or not jnp.issubdtype(aval.dtype, jnp.floating):
-        return None  # scalars and integers are bookkeeping, not layers
-    if not node.varies or not (node.primitive in _LAST or node.primitive in jx.CUSTOM_CALLS) or not _expands(node):
+    if not node.varies or not (node.primitive in _LAST or node.primitive in jx.CUSTOM_CALLS):
         return None
+    if not getattr(aval, "shape", ()) or not is_floating(aval.dtype) or not _expands(node):
+        return None  # scalars and integers are bookkeeping, not layers
     for x, parameters, between in _inputs(node):
-        alike = x.aval.shape == aval.shape and jnp.issubdtype(x.aval.dtype, jnp.floating)
+        alike = x.aval.shape == aval.shape and is_floating(x.aval.dtype)
         if alike and (bends(node) or any(map(bends, between))):
             sampled = {x.order: _POINTS} | {p.order: _PARAMETER for p in parameters}
             try:

@@ -1,5 +1,7 @@
 """The data flow of a jaxpr: what each value is computed from, across the calls that are read from the inside."""
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +74,7 @@ class Step:
         inputs: its operands.
         outputs: its results.
         callers: the calls around it within the region, outermost first.
+        jaxprs: those among the equation's parameters.
     """
 
     eqn: Any
@@ -79,6 +82,7 @@ class Step:
     inputs: tuple[Node, ...]
     outputs: tuple[Node, ...]
     callers: tuple[Any, ...]
+    jaxprs: tuple[Any, ...]
 
     @property
     def stack(self) -> str:
@@ -119,65 +123,65 @@ def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any]
         enters: which equations are calls to be read from the inside.
     """
     steps: list[Step] = []
-    count = len(inputs)
+    orders = itertools.count(len(inputs) + 1)
 
-    def node(**fields: Any) -> Node:
-        nonlocal count
-        count += 1
-        return Node(order=count, **fields)
+    def operands(eqn: Any, env: dict[Any, Node]) -> tuple[Node, ...]:
+        return tuple([literal(atom) if jx.is_literal(atom) else env[atom] for atom in eqn.invars])
+
+    def literal(atom: Any) -> Node:
+        return Node(next(orders), atom.aval, number=_number(atom.val), fixed=True)
 
     def frame(jaxpr: Any, arguments: Sequence[Node], path: Path, callers: tuple) -> list[Node]:
         inner = jx.open_jaxpr(jaxpr)
-        for var, argument in zip(inner.invars, arguments, strict=True):
+        env: dict[Any, Node] = dict(zip(inner.invars, arguments, strict=True))
+        for var, argument in env.items():
             argument.key = argument.key or (path, var)
-        consts = [
-            node(aval=var.aval, key=(path, var), number=_number(value), fixed=True)
-            for var, value in zip(inner.constvars, jx.constants(jaxpr), strict=True)
-        ]
-
-        def step(index: int, eqn: Any, operands: list) -> Sequence[Node]:
-            here = (*path, index)
+        for var, value in zip(inner.constvars, jx.constants(jaxpr), strict=True):
+            env[var] = Node(next(orders), var.aval, (path, var), number=_number(value), fixed=True)
+        for index, eqn in enumerate(inner.eqns):
+            here, taken = (*path, index), operands(eqn, env)
             if enters(eqn):
-                arguments = [o if isinstance(o, Node) else literal(o) for o in operands]
-                return frame(jx.body(eqn), arguments, here, (*callers, eqn))
-            taken = tuple(o if isinstance(o, Node) else literal(o) for o in operands)
-            flags = _flags(eqn, taken)
-            made = tuple(
-                node(aval=v.aval, key=(path, v), inputs=taken, eqn=eqn, path=here, **flags) for v in eqn.outvars
-            )
-            for operand in taken:
-                operand.users.extend(made)
-            steps.append(Step(eqn, here, taken, made, callers))
-            return made
-
-        return [o if isinstance(o, Node) else literal(o) for o in jx.evaluate(inner, consts, list(arguments), step)]
-
-    def literal(value: Any) -> Node:
-        return node(aval=jax.typeof(value), number=_number(value), fixed=True)
+                made = frame(jx.body(eqn), taken, here, (*callers, eqn))
+            else:
+                known = ([], eqn, here, None, *_flags(eqn, taken))
+                made = tuple([Node(next(orders), var.aval, (path, var), taken, *known) for var in eqn.outvars])
+                for operand in taken:
+                    operand.users.extend(made)
+                steps.append(Step(eqn, here, taken, made, callers, tuple(jx.inner_jaxprs(eqn))))
+            env.update(zip(eqn.outvars, made, strict=True))
+        return [literal(atom) if jx.is_literal(atom) else env[atom] for atom in inner.outvars]
 
     return Region(steps, frame(jaxpr, inputs, path, ()))
 
 
-def _flags(eqn: Any, inputs: tuple[Node, ...]) -> dict[str, Any]:
+def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool]:
+    """Whether what an equation returns depends on data, on random bits, or on neither of them nor on parameters."""
     if eqn.primitive.name == "random_bits":  # what it depends on is a key
-        return {"noise": True}
-    return {
-        "data": any(i.data for i in inputs),
-        "noise": any(i.noise for i in inputs),
-        "fixed": bool(inputs) and all(i.fixed for i in inputs),
-    }
+        return False, True, False
+    data, noise, fixed = False, False, bool(inputs)
+    for node in inputs:
+        data, noise, fixed = data or node.data, noise or node.noise, fixed and node.fixed
+    return data, noise, fixed
 
 
 def _number(value: Any) -> float | None:
     """The one number that a constant consists of, or None."""
     if isinstance(value, Tracer) or (not hasattr(value, "dtype") and not np.isscalar(value)):
         return None
-    if np.size(value) == 0 or np.size(value) > _SMALL or not _is_numeric(value):
+    size = np.size(value)
+    if size == 0 or size > _SMALL or not _is_numeric(jax.typeof(value).dtype):
         return None
     flat = np.asarray(value).reshape(-1)
-    return float(flat[0].real) if np.all(flat == flat[0]) else None
+    same = flat[0] == flat[0] if size == 1 else np.all(flat == flat[0])
+    return float(flat[0].real) if same else None
 
 
-def _is_numeric(value: Any) -> bool:
-    dtype = jnp.result_type(value)
+@functools.cache
+def is_floating(dtype: Any) -> bool:
+    """Whether values of a dtype, extended ones among them, are real numbers that are rounded."""
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+@functools.cache
+def _is_numeric(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)

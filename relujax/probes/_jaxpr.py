@@ -148,15 +148,14 @@ def scan_counts(eqn: Any) -> tuple[int, int]:
     return len(consts), len(carry)
 
 
-@contextlib.contextmanager
-def as_written(eqn: Any) -> Iterator[None]:
-    """What is traced inside gets the name scope, the line of code and the settings of the equation."""
+def as_written(eqn: Any) -> contextlib.AbstractContextManager:
+    """What is traced inside gets the name scope and the line of code of the equation; ``eqn.ctx`` has its settings."""
     from jax.extend import source_info_util  # imports much that most users of relujax do not need
 
     info = eqn.source_info
-    stack = source_info_util.current_name_stack() + info.name_stack
-    with source_info_util.user_context(info.traceback, name_stack=stack), eqn.ctx.manager:
-        yield
+    return source_info_util.user_context(
+        info.traceback, name_stack=source_info_util.current_name_stack() + info.name_stack
+    )
 
 
 def bind(eqn: Any, values: list) -> list:
@@ -176,7 +175,8 @@ def evaluate(jaxpr: Any, consts: list, args: list, step: Callable) -> list:
         return atom.val if is_literal(atom) else env[atom]
 
     for index, eqn in enumerate(jaxpr.eqns):
-        env.update(zip(eqn.outvars, step(index, eqn, [read(a) for a in eqn.invars]), strict=True))
+        values = [atom.val if is_literal(atom) else env[atom] for atom in eqn.invars]
+        env.update(zip(eqn.outvars, step(index, eqn, values), strict=True))
     return [read(atom) for atom in jaxpr.outvars]
 
 

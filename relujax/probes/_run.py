@@ -117,7 +117,7 @@ class _Runner:
 
         def frame(jaxpr: Any, args: list, path: Path) -> list:
             def step(index: int, eqn: Any, values: list) -> list:
-                with jx.as_written(eqn):
+                with jx.as_written(eqn), eqn.ctx.manager:
                     out = one((*path, index), eqn, values)
                 keep(path, eqn.outvars, out)
                 return out

@@ -46,6 +46,7 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
     >>> swap(model, {"relu": rx.leaky_relu})(jnp.array([-1.0, 1.0])).tolist()
     [-0.02, 2.0]
     """
+    others = {key: _traced_once(other) for key, other in activations.items()}
 
     def choose(traced: Instrumented) -> Callable[[Use], Any]:
         sites = traced.finding.sites
@@ -58,12 +59,17 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
 
         def output(use: Use) -> Any:
             site = use.site
-            other = activations.get(site.name, activations.get(site.kind))
+            other = others.get(site.name, others.get(site.kind))
             return use.output() if other is None else _exchanged(use, other)
 
         return output
 
     return _replaced(fun, choose)
+
+
+def _traced_once(other: Callable) -> Callable:
+    """The same function; one that is pure by JAX's contract, but traced at each call, is traced once per shape."""
+    return jax.jit(other, inline=True) if isinstance(other, (jax.custom_jvp, jax.custom_vjp)) else other
 
 
 def _exchanged(use: Use, other: Callable) -> jax.Array:
