@@ -39,7 +39,7 @@ class SiteSummary:
         name: the site's name; followed by ``[i]``, or ``[i,j]``, for layer ``i`` of a scan over layers.
         kind: its activation.
         source: ``file:line`` of the call, or None.
-        shape: shape of its output in the batch that was traced.
+        shape: shape of its output in the batch that was traced, the examples first.
         dtype: dtype of its output.
         units: length of its last axis.
         executions: how often it runs per call of the function; None where that depends on the data.
@@ -335,7 +335,7 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         name=site.name + layer_suffix(step),
         kind=site.kind,
         source=site.source,
-        shape=site.shape,
+        shape=site.batch_shape,
         dtype=site.dtype,
         units=site.units,
         executions=site.executions,

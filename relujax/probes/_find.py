@@ -17,6 +17,8 @@ from ._sites import Finding, Match, Opaque, Site
 
 #: Calls of code that is not JAX's.
 _UNREADABLE = ("pallas", "ffi", "custom_call", "callback", "triton")
+#: What the axis of examples is called where it is followed, as a mesh axis that divides values is.
+_EXAMPLES = "examples"
 
 
 def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
@@ -97,8 +99,9 @@ class _Place:
 class _Finder:
     """One pass over a jaxpr in execution order, carrying for each value the parameters behind it, and the data."""
 
-    def __init__(self, batch: int | None) -> None:
+    def __init__(self, batch: int | None, examples: Callable[[], Mapping] = dict) -> None:
         self.batch = batch
+        self.examples = examples
         self.matches: list[Match] = []
         self.opaque: list[Opaque] = []
         self.names: set[str] = set()
@@ -155,32 +158,40 @@ class _Finder:
             why = f"which of its axes is divided by {lost} is not known"
             self.opaque.append(Opaque(name, (kind,), why, source))
             return None
-        first = node.aval.shape[0] * math.prod(size for _, size, axis in shards if axis == 0)
-        if self.batch is not None and first != self.batch:
-            why = f"its first axis is {first} long, not the {self.batch} of the examples"
+        shape = list(node.aval.shape)
+        for _, size, axis in shards:
+            if axis is not None:
+                shape[axis] *= size
+        examples_axis = self._examples_axis(node, shape)
+        if examples_axis is None:
+            why = f"its first axis is {shape[0]} long, not the {self.batch} of the examples"
             self.opaque.append(Opaque(name, (kind,), why, source))
             return None
-        site = self._site(step, kind, origins, source, place, shards)
+        site = self._site(step, kind, origins, source, place)
+        site = replace(site, shape=tuple(shape), examples_axis=examples_axis, shards=shards)
         return Match(site, step.eqn, found.at, found.form, found.gate)
 
-    def _site(
-        self, step: Step, kind: str, origins: frozenset, source: str | None, place: _Place, shards: tuple
-    ) -> Site:
+    def _examples_axis(self, node: Node, shape: Sequence[int]) -> int | None:
+        """Which axis counts examples: the first, where their number does not tell otherwise; None where none can."""
+        if self.batch is None or (shape[0] == self.batch and shape.count(self.batch) == 1):
+            return 0
+        axis = self.examples().get(node.key, {}).get(_EXAMPLES) if self.batch in shape else None
+        if axis is not None and shape[axis] == self.batch:
+            return axis
+        return 0 if shape[0] == self.batch else None
+
+    def _site(self, step: Step, kind: str, origins: frozenset, source: str | None, place: _Place) -> Site:
         module, weights = _nearest_module(origins)
         name = jx.joined(module or jx.joined(place.stack, step.stack), kind)
         candidates = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
         unique = next(candidate for candidate in candidates if candidate not in self.names)
         self.names.add(unique)
         node = step.outputs[0]
-        shape = list(node.aval.shape)
-        for _, size, axis in shards:
-            if axis is not None:
-                shape[axis] *= size
         return Site(
             unique,
             kind,
             step.path,
-            tuple(shape),
+            node.aval.shape,
             str(node.aval.dtype),
             source,
             weights,
@@ -189,7 +200,6 @@ class _Finder:
             steps=place.steps,
             layers=place.layers,
             scans=place.scans,
-            shards=shards,
         )
 
     def _enter(self, step: Step, place: _Place) -> None:
@@ -317,7 +327,8 @@ def _nearest_module(origins: Iterable[_Origin]) -> tuple[str, tuple[str, ...]]:
 def find(closed: Any, names: tuple[str, ...], batch: int | None = None) -> Finding:
     """The sites and the closed parts of a traced function whose flat inputs have these names.
 
-    With ``batch``, the length of the axis of examples, a site that does not begin with it is listed as opaque.
+    With ``batch``, the length of the axis of examples, a site that has no such axis is listed as opaque. Where another
+    axis is as long, or the first is not, it is followed from the inputs through the equations.
     """
     inner = jx.open_jaxpr(closed)
     # Without a nameless argument there are no parameters apart from the data: every argument may be either.
@@ -333,7 +344,13 @@ def find(closed: Any, names: tuple[str, ...], batch: int | None = None) -> Findi
         )
         for i, (name, var) in enumerate(zip(names, inner.invars, strict=True))
     ]
-    finder = _Finder(batch)
+
+    @functools.cache
+    def examples() -> Mapping:
+        begins = [v.data and v.aval.shape[:1] == (batch,) for v in inputs]
+        return divisions(closed, [(_EXAMPLES,) if begin else () for begin in begins], [_EXAMPLES], ())
+
+    finder = _Finder(batch, examples)
     feeds = [bool(getattr(var.aval, "shape", ())) for var in inner.outvars]
     finder.region(closed, inputs, feeds, (), _Place())
     return Finding(tuple(finder.matches), tuple(finder.opaque))

@@ -88,8 +88,9 @@ def probe(
         fun: any JAX function; it is not edited, only traced. The first axis of an activation is read as examples and
             its last as units. Inside ``lax.scan`` there is a row of statistics per step, and so per layer of a stack
             that is scanned; inside ``vmap`` of the probed function, per example.
-        batch: length of the axis of examples, where it is known: then a vector of that length is one unit, and an
-            activation that does not begin with that axis is listed in ``Stats.opaque``, not misread.
+        batch: length of the axis of examples, where it is known: then a vector of that length is one unit, what
+            ``vmap`` has left with another axis first is read by its examples all the same, and an activation that has
+            no such axis is listed in ``Stats.opaque``, not misread.
         unit_axis: the axis that counts units, of all sites or by site name, where it is not the last.
         mask: positions that count, ``(examples, ...)``, such as those of a sentence that are no padding; one for all
             sites, or by site name. An example of which nothing counts is no example.
@@ -153,7 +154,7 @@ def _stats(traced: Instrumented, records: Mapping[Path, SiteStats]) -> Stats:
 
 
 def capture(fun: Callable, *, batch: int | None = None) -> Callable:
-    """The outputs of every activation: ``captured(*args) -> {site name: output}``.
+    """The outputs of every activation: ``captured(*args) -> {site name: output}``, with ``batch`` the examples first.
 
     >>> import relujax as rx
     >>> capture(lambda x: rx.relu(x) * 2)(jnp.array([-1.0, 2.0]))["relu"].tolist()
@@ -163,7 +164,7 @@ def capture(fun: Callable, *, batch: int | None = None) -> Callable:
     def captured(*args: Any) -> dict[str, jax.Array]:
         traced = instrument(fun, args, batch)
         _, records = traced.run(args, Verb(lambda use, _: ((y := use.output()), y), join=_unsharded))
-        return {site.name: records[site.path] for site in traced.finding.sites}
+        return {site.name: site.examples_first(records[site.path]) for site in traced.finding.sites}
 
     return captured
 

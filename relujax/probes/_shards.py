@@ -1,4 +1,4 @@
-"""Inside ``shard_map``: which axis of each value a mesh axis divides."""
+"""Which axis of each value runs along an axis of the inputs: one that ``shard_map`` divides, or that of examples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ _JOINING = ("psum", "psum_invariant", "pmax", "pmin", "all_gather", "all_gather_
 
 
 def divisions(jaxpr: Any, specs: Sequence[Any], axes: Sequence[str], path: Path) -> dict[tuple[Path, Any], Division]:
-    """How every value in the body of a ``shard_map`` is divided.
+    """How every value in the body of a ``shard_map``, or in a whole function, is divided.
 
     Args:
         jaxpr: the body.
-        specs: how its inputs are divided, a ``PartitionSpec`` each.
+        specs: how its inputs are divided, a ``PartitionSpec`` each, or names by axis.
         axes: names of the mesh axes, major first.
         path: where the ``shard_map`` stands.
 

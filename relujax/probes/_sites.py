@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ._forms import Form
 from ._graph import Path
@@ -26,11 +27,12 @@ class Site:
         source: ``file:line`` of the user's code that calls it, or None.
         weights: paths of the parameters consumed since the site before, in the module that names this one.
         executions: how often it runs in one call of the function; None inside a ``while`` loop.
-        batched: whether the length of the axis of examples was given, and the first axis has it.
+        batched: whether the length of the axis of examples was given.
         steps: lengths of the scans around it, outermost first; its statistics have these as leading axes.
         layers: for each of them, whether it scans over parameters, so that its steps are layers; else they are time.
         scans: for each of them, how many entries of ``path`` lead to its equation.
         axis: the axis that counts units, where the user has said so.
+        examples_axis: the axis that counts examples: the first, but for what ``vmap`` has left elsewhere.
         shards: in ``shard_map``, the mesh axes along which its output differs: ``(name, size, axis)``, with the axis of
             the output that each divides; without types that vary (``check_vma=False``) also those along which there are
             copies, with None.
@@ -49,33 +51,53 @@ class Site:
     layers: tuple[bool, ...] = ()
     scans: tuple[int, ...] = ()
     axis: int | None = None
+    examples_axis: int = 0
     shards: tuple[tuple[str, int, int | None], ...] = ()
 
     @property
     def unit_axis(self) -> int | None:
-        """Which axis counts units, by default the last one; None for a vector with one number per example."""
+        """Which axis counts units, by default the last one of an example; None for one number per example."""
         if self.axis is not None:
             return self.axis
-        return None if self.batched and len(self.shape) == 1 else len(self.shape) - 1
+        rank = len(self.shape)
+        if rank == 1:
+            return None if self.batched else 0
+        return rank - 2 if self.examples_axis == rank - 1 else rank - 1
 
     @property
     def rows(self) -> tuple[int, ...]:
         """The shape as ``(examples, ..., units)``: a bare vector is one unit of a batch, or else one example."""
         return self.in_rows(jax.ShapeDtypeStruct(self.shape, self.dtype)).shape
 
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """The axes as :attr:`rows` has them."""
+        first, last = self.examples_axis, self.unit_axis
+        between = (i for i in range(len(self.shape)) if i not in (first, last))
+        return tuple(i for i in (*((first,) if first != last else ()), *between, last) if i is not None)
+
     def in_rows(self, y: Any) -> Any:
         """An array of the site's rank as ``(examples, ..., units)``."""
-        shape, axis = y.shape, self.unit_axis
-        if len(shape) == 1:
-            order, new = (0,), (*shape, 1) if axis is None else (1, *shape)
-        else:
-            assert axis is not None
-            order = (*(i for i in range(len(shape)) if i != axis), axis)
-            new = tuple(shape[i] for i in order)
-            new = new if axis else (1, *new)  # units first: there is no axis of examples
+        order = self._order
+        new = tuple(y.shape[i] for i in order)
+        if self.unit_axis is None:
+            new = (*new, 1)
+        elif self.unit_axis == self.examples_axis:  # units first: there is no axis of examples
+            new = (1, *new)
         if isinstance(y, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(new, y.dtype)
-        return (y if order == tuple(range(len(shape))) else y.transpose(order)).reshape(new)
+        return (y if order == tuple(range(len(order))) else y.transpose(order)).reshape(new)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The shape with the axis of examples first."""
+        rest = (n for i, n in enumerate(self.shape) if i != self.examples_axis)
+        return (self.shape[self.examples_axis], *rest) if self.shape else ()
+
+    def examples_first(self, y: Any) -> Any:
+        """An array of the site's shape, and of further axes before it, with the examples as the first axis of it."""
+        rank = len(self.shape)
+        return jnp.moveaxis(y, self.examples_axis - rank, -rank) if self.examples_axis else y
 
     @property
     def units(self) -> int:
@@ -93,7 +115,7 @@ class Site:
             return "copies"
         if axis == self.unit_axis:
             return "units"
-        return "positions" if axis or self.unit_axis == 0 else "examples"
+        return "examples" if axis == self.examples_axis else "positions"
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -102,7 +124,7 @@ class Site:
 
     def row_axis(self, axis: int) -> int:
         """Where an axis of the output, not that of its units, is in :attr:`rows`."""
-        return axis if self.unit_axis is None or axis < self.unit_axis or self.unit_axis == 0 else axis - 1
+        return self._order.index(axis) + (self.unit_axis == self.examples_axis)
 
 
 @dataclass(frozen=True)

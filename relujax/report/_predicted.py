@@ -134,7 +134,11 @@ def _look(apply: Callable, last: tuple[str, tuple[int, ...]], params: Any, rest:
         name, step = last
         tokens[site.path] = (2 * y + 1).at[step].set(y[step]) if site.name == name else 2 * y + 1
     others, _ = traced.run(args, Verb(lambda use, y: (y, None), tokens))
-    return {site.name: records[site.path] for site in sites}, outputs, others
+    seen = {
+        site.name: {name: site.examples_first(v) if name in "xy" else v for name, v in records[site.path].items()}
+        for site in sites
+    }
+    return seen, outputs, others
 
 
 def _parameters(use: Use) -> dict[str, Any]:

@@ -119,12 +119,18 @@ def _is_coupled(apply: Callable, params: Any, rest: Any, batch: jax.Array) -> ja
 
 
 def _of_one(apply: Callable, coupled: bool, rest: Any, batch: jax.Array, index: jax.Array) -> tuple[Callable, Any, int]:
-    """``run(params, x)`` of one example, alone or within its batch; where it stands in the output; the batch size."""
+    """``run(params, x, batch)`` of one example ``x[0]``, alone or in its place; where its output is; the batch size.
 
-    def run(params: Any, x: jax.Array) -> Any:
-        return apply(params, rest, batch.at[index].set(x) if coupled else x[None])
+    The batch is an argument, so that its axis of examples can be followed.
+    """
 
-    return (run, index, len(batch)) if coupled else (run, 0, 1)
+    def alone(params: Any, x: jax.Array, _: Any) -> Any:
+        return apply(params, rest, x)
+
+    def among(params: Any, x: jax.Array, batch: jax.Array) -> Any:
+        return apply(params, rest, batch.at[index].set(x[0]))
+
+    return (among, index, len(batch)) if coupled else (alone, 0, 1)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -133,7 +139,8 @@ def _to_sites(apply: Callable, examples: int, coupled: bool, params: Any, rest: 
 
     def of_example(index: jax.Array) -> dict:
         run, here, size = _of_one(apply, coupled, rest, batch, index)
-        return layer_spectra(run, argnum=1, select=lambda y: y[here], batch=size)(params, batch[index])
+        spectra = layer_spectra(run, argnum=1, select=lambda y: y[here], batch=size)
+        return spectra(params, batch[index][None], batch)
 
     return jax.vmap(of_example)(jnp.arange(examples))
 
@@ -146,8 +153,12 @@ def _to_output(
 
     def of_example(index: jax.Array) -> jax.Array:
         run, here, _ = _of_one(apply, coupled, rest, batch, index)
-        values = spectrum(lambda x: ravel_pytree(jax.tree.map(lambda y: y[here], run(params, x)))[0], num=num)
-        return values(batch[index]) if num is None else values(batch[index], jax.random.key(0))
+
+        def outputs(x: jax.Array) -> jax.Array:
+            return ravel_pytree(jax.tree.map(lambda y: y[here], run(params, x, batch)))[0]
+
+        values, x = spectrum(outputs, num=num), batch[index][None]
+        return values(x) if num is None else values(x, jax.random.key(0))
 
     return jax.vmap(of_example)(jnp.arange(examples))
 

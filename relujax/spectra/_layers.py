@@ -76,11 +76,15 @@ def layer_spectra(
     @in_full_precision
     def both(*args: Any) -> dict[str, SiteSpectrum]:
         traced = instrument(fun, args, batch)
+        by_path = {site.path: site for site in traced.finding.sites}
+
+        def parts(values: dict) -> dict:
+            return {path: part(by_path[path].examples_first(value)) for path, value in values.items()}
 
         def run(x: jax.Array, shifts: dict) -> tuple[dict, Any]:
             shifted = Verb(lambda use, shift: ((y := _sum(use.output(), shift)), y), tokens=shifts)
             out, records = traced.run(_replaced(args, argnum, x), shifted)
-            return {path: part(records[path]) for path in shifts}, ravel_pytree(out)[0]
+            return parts({path: records[path] for path in shifts}), ravel_pytree(out)[0]
 
         x = args[argnum]
         unshifted = Verb(lambda use, _: ((y := use.output()), y))
@@ -91,7 +95,7 @@ def layer_spectra(
         (_, out), push = jax.linearize(run, x, shifts)
         into = _images(lambda t: push(t, shifts)[0], x)
         pull = jax.linear_transpose(lambda shifts: push(jnp.zeros_like(x), shifts)[1], shifts)
-        onward = _images(lambda row: jax.tree.map(part, pull(row)[0]), out)
+        onward = _images(lambda row: parts(pull(row)[0]), out)
         return {
             site.name: SiteSpectrum(singular_values_of(into[site.path].T), singular_values_of(onward[site.path]))
             for site in sites

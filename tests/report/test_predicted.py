@@ -94,7 +94,7 @@ def test_kernels_with_the_units_first():
 
     def model(params, x):
         for i in range(3):
-            x = relu(jnp.einsum("ui,ei->eu", params[f"layer{i}"], x))
+            x = jax.vmap(lambda x, i=i: relu(params[f"layer{i}"] @ x))(x)  # which makes arrays (units, examples)
         return x @ params["readout"]
 
     check(diagnose(model, params=params), biases=[np.zeros(WIDTH)] * 3)

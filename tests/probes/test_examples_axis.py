@@ -1,0 +1,118 @@
+"""What ``vmap`` leaves with the examples in another place than the first is read by its examples all the same."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import relujax as rx
+from relujax.probes import capture
+
+RNG = np.random.default_rng(0)
+#: As many units as examples, and not as many: the length of an axis does not tell.
+SIZES = {"as many units": 6, "more units": 9}
+EXAMPLES, NAME = 6, "0/relu"
+X = RNG.normal(size=(EXAMPLES, 4)).astype(np.float32)
+
+
+def weights(units):
+    return RNG.normal(size=(units, 4)).astype(np.float32), RNG.normal(size=(3, units)).astype(np.float32)
+
+
+def by_example(params, x):
+    """``w @ x`` under ``vmap`` is an array ``(units, examples)``."""
+    first, last = params
+    return jax.vmap(lambda x: last @ jax.nn.relu(first @ x))(x)
+
+
+def in_batches(params, x):
+    first, last = params
+    return jax.nn.relu(x @ first.T) @ last.T
+
+
+def scanned(params, x):
+    def body(h, layer):
+        return jax.vmap(lambda x: layer.T @ jax.nn.relu(layer @ x))(h), None
+
+    return jax.lax.scan(body, x, params)[0]
+
+
+def same(a, b):
+    for this, other in zip(jax.tree.leaves(a[NAME]), jax.tree.leaves(b[NAME]), strict=True):
+        np.testing.assert_allclose(this, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(params=SIZES.values(), ids=SIZES)
+def params(request):
+    return weights(request.param)
+
+
+def test_the_vmapped_function_has_the_units_first(params):
+    [site] = rx.sites(by_example, params, X)
+    assert site.shape == (len(params[0]), EXAMPLES)
+
+
+def test_statistics_are_those_of_the_same_function_in_batches(params):
+    mask = np.arange(EXAMPLES) % 2 == 0
+    for options in ({}, {"mask": mask}, {"edges": (0.5,)}):
+        (_, one), (_, two) = (rx.probe(f, batch=EXAMPLES, **options)(params, X) for f in (by_example, in_batches))
+        assert one[NAME].active.shape == (len(params[0]),)
+        same(one, two)
+
+
+def test_backward_too(params):
+    losses = (lambda params, x, f=f: jnp.sum(f(params, x) ** 2) for f in (by_example, in_batches))
+    (_, one), (_, two) = (rx.probe_grad(loss, batch=EXAMPLES, gains=True)(params, X) for loss in losses)
+    same(one, two)
+
+
+def test_rows_and_spectra_are_those_of_the_same_function_in_batches(params):
+    def found(model):
+        return rx.diagnose(model, (X, np.arange(EXAMPLES) % 3), params=list(params), loss="cross_entropy")
+
+    one, two = found(by_example).summary[0], found(in_batches).summary[0]
+    assert one.shape == two.shape == (EXAMPLES, len(params[0]))
+    assert (one.units, one.examples, one.dead, one.rank) == (two.units, two.examples, two.dead, two.rank)
+    np.testing.assert_allclose(one.singular_values, two.singular_values, rtol=1e-4)
+    to_output = rx.layer_spectra(by_example, argnum=1, select=lambda y: y[2], batch=EXAMPLES, to_output=True)
+    spectra = to_output(params, X)[NAME]
+    inside = (params[0] @ X[2] > 0)[:, None]
+    want = np.linalg.svd(np.where(inside, params[0], 0), compute_uv=False)
+    np.testing.assert_allclose(np.sort(spectra.from_input)[-4:], np.sort(want), rtol=1e-4, atol=1e-5)
+
+
+def test_captured_outputs_have_the_examples_first(params):
+    want = np.maximum(X @ params[0].T, 0)
+    np.testing.assert_allclose(capture(by_example, batch=EXAMPLES)(params, X)[NAME], want, rtol=1e-5)
+    np.testing.assert_allclose(capture(by_example)(params, X)[NAME], want.T, rtol=1e-5)
+
+
+def test_in_a_scan_over_layers():
+    layers = RNG.normal(size=(3, EXAMPLES, 4)).astype(np.float32)  # again as many units as examples
+    _, one = rx.probe(scanned, batch=EXAMPLES)(layers, X)
+    h = X
+    for i, layer in enumerate(layers):
+        active = h @ layer.T > 0
+        np.testing.assert_array_equal(one["relu"].active[i], active.sum(axis=0))
+        h = np.maximum(h @ layer.T, 0) @ layer
+
+
+def test_units_that_the_user_says_come_before():
+    params = weights(9)
+    _, stats = rx.probe(by_example, batch=EXAMPLES, unit_axis=0)(params, X)
+    np.testing.assert_array_equal(stats[NAME].active, (X @ params[0].T > 0).sum(axis=0))
+    _, stats = rx.probe(by_example, batch=EXAMPLES, unit_axis=1)(params, X)
+    np.testing.assert_array_equal(stats[NAME].active, (X @ params[0].T > 0).sum(axis=1))
+
+
+def test_an_axis_of_another_origin_that_is_as_long_does_not_count():
+    """Rows of tokens that are flattened, with as many units as examples: no axis is that of examples."""
+    table = RNG.normal(size=(4, EXAMPLES)).astype(np.float32)
+
+    def flattened(params, x):
+        return jax.nn.relu(x.reshape(-1, 4) @ params).reshape(EXAMPLES, -1)
+
+    x = RNG.normal(size=(EXAMPLES, 2, 4)).astype(np.float32)
+    _, stats = rx.probe(flattened, batch=EXAMPLES)(table, x)
+    assert len(stats) == 0
+    assert "its first axis is 12 long, not the 6 of the examples" in stats.opaque[0].reason
