@@ -37,12 +37,19 @@ def _spectrum(args: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from ..report import SCHEMA, as_json, model_spectra
+    from ..report import SCHEMA, as_json, model_spectra, share_bar
     from ..spectra import effective_rank, stable_rank
 
     data, model = load_data(args.data), load_model(args.model)
-    with as_bad_input(), terminal.status("decomposing Jacobians"):
-        found = model_spectra(model, data[0], examples=args.examples, num=args.num, layers=args.layers)
+    with as_bad_input(), share_bar(terminal) as advance:
+        found = model_spectra(
+            model,
+            data[0],
+            examples=args.examples,
+            num=args.num,
+            layers=args.layers,
+            progress=lambda done: advance("decomposing Jacobians", done / min(args.examples, len(data[0]))),
+        )
     measures = {"stable rank": stable_rank}
     if args.num is None:
         measures["effective rank"] = effective_rank

@@ -18,15 +18,25 @@ from ..probes import sites
 from ..spectra import effective_rank, layer_spectra, numerical_rank, spectrum, stable_rank
 from ._batches import as_batches
 from ._models import Model, output_shape, read_model
+from ._progress import Progress, showing
 
 #: A Jacobian of more numbers than this, per example and over all sites, is not built.
 JACOBIAN_LIMIT = 20_000_000
 #: So many examples are run at once, where fewer are asked for.
 BATCH = 64
+#: Of so many examples Jacobians are held at once.
+_AT_ONCE = 8
 
 
 def model_spectra(
-    model: Any, x: Any, *, params: Any = None, examples: int = 8, num: int | None = None, layers: bool = False
+    model: Any,
+    x: Any,
+    *,
+    params: Any = None,
+    examples: int = 8,
+    num: int | None = None,
+    layers: bool = False,
+    progress: Progress | bool = False,
 ) -> dict[str, np.ndarray]:
     """Singular values of the Jacobian of a model's output in its input, example by example.
 
@@ -37,6 +47,7 @@ def model_spectra(
         examples: of how many of them, the first ones.
         num: how many values, the largest, without building the matrix; all by default.
         layers: also those from the input to each activation site; not with ``num``.
+        progress: as for :func:`relujax.diagnose`.
 
     Returns:
         ``{"output": values}``, and by name of each site; arrays ``(examples, values)``, descending. Where examples
@@ -68,11 +79,13 @@ def model_spectra(
             f"got a Jacobian of {numbers:.1g} numbers per example: expected at most {JACOBIAN_LIMIT:.0e}; ask for the "
             "largest values only, by num"
         )
-    count = min(examples, len(batch))
-    found = {"output": _to_output(read.apply, count, coupled, num, read.params, read.rest, batch)}
-    if layers:
-        found |= _to_sites(read.apply, count, coupled, read.params, read.rest, batch)
-    return {name: np.asarray(values) for name, values in found.items()}
+
+    def of_examples(indices: jax.Array) -> dict:
+        found = {"output": _to_output(read.apply, coupled, num, read.params, read.rest, batch, indices)}
+        return found | (_to_sites(read.apply, coupled, read.params, read.rest, batch, indices) if layers else {})
+
+    with showing(progress) as show:
+        return _in_parts(of_examples, min(examples, len(batch)), show)
 
 
 def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: int) -> tuple[Summary, tuple[str, ...]]:
@@ -88,7 +101,11 @@ def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: in
         note = f"no singular values: their Jacobians hold {numbers:.1g} numbers per example, over {JACOBIAN_LIMIT:.0e}"
         return summary, (note,)
     try:
-        spectra = _to_sites(model.apply, examples, coupled, model.params, model.rest, batch)
+
+        def of_examples(indices: jax.Array) -> dict:
+            return _to_sites(model.apply, coupled, model.params, model.rest, batch, indices)
+
+        spectra = _in_parts(of_examples, examples, lambda _: None)
     except TypeError as error:
         return summary, (f"no singular values: forward mode is refused ({str(error).splitlines()[0]})",)
     rows = tuple(
@@ -96,6 +113,17 @@ def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: in
     )
     note = "singular values: examples depend on each other (BatchNorm), so each is taken within its batch"
     return replace(summary, rows=rows), (note,) if coupled else ()
+
+
+def _in_parts(of_examples: Callable[[jax.Array], dict], count: int, show: Progress) -> dict[str, np.ndarray]:
+    """Of the first ``count`` examples, a few at a time, by one program; ``show`` gets how many are done."""
+    size = min(count, _AT_ONCE)
+    parts = []
+    for start in range(0, count, size):
+        indices = np.minimum(np.arange(start, start + size), count - 1)  # the last one again, to fill the last part
+        parts.append(jax.tree.map(np.asarray, of_examples(jnp.asarray(indices))))
+        show(min(start + size, count))
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
 
 def examples_are_coupled(model: Model, batch: Any) -> bool:
@@ -133,8 +161,8 @@ def _of_one(apply: Callable, coupled: bool, rest: Any, batch: jax.Array, index: 
     return (among, index, len(batch)) if coupled else (alone, 0, 1)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _to_sites(apply: Callable, examples: int, coupled: bool, params: Any, rest: Any, batch: jax.Array) -> dict:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _to_sites(apply: Callable, coupled: bool, params: Any, rest: Any, batch: jax.Array, indices: jax.Array) -> dict:
     """Per site ``(examples, values)``."""
 
     def of_example(index: jax.Array) -> dict:
@@ -142,12 +170,12 @@ def _to_sites(apply: Callable, examples: int, coupled: bool, params: Any, rest: 
         spectra = layer_spectra(run, argnum=1, select=lambda y: y[here], batch=size)
         return spectra(params, batch[index][None], batch)
 
-    return jax.vmap(of_example)(jnp.arange(examples))
+    return jax.vmap(of_example)(indices)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _to_output(
-    apply: Callable, examples: int, coupled: bool, num: int | None, params: Any, rest: Any, batch: jax.Array
+    apply: Callable, coupled: bool, num: int | None, params: Any, rest: Any, batch: jax.Array, indices: jax.Array
 ) -> jax.Array:
     """``(examples, values)``."""
 
@@ -160,7 +188,7 @@ def _to_output(
         values, x = spectrum(outputs, num=num), batch[index][None]
         return values(x) if num is None else values(x, jax.random.key(0))
 
-    return jax.vmap(of_example)(jnp.arange(examples))
+    return jax.vmap(of_example)(indices)
 
 
 def _with_spectrum(row: SiteSummary, values: np.ndarray, example: np.ndarray) -> SiteSummary:
