@@ -82,7 +82,7 @@ def _claim(finding: Finding) -> str:
     )
     rows = "".join(map(_row, finding.conditions, finding.outcomes))
     count = len(finding.conditions[0].values)
-    how = f"{finding.measured}. Unit: {finding.unit}; claimed: {finding.criterion}; {count} values for each error bar."
+    how = f"{finding.measured}. Unit: {finding.unit}; claimed: {finding.claimed}; {count} values for each error bar."
     return (
         f'<section class="claim" id="claim-{html.escape(finding.name)}"><h2>{html.escape(finding.statement)}</h2>'
         f'<p class="said">{_kind(finding)}{html.escape(_under(finding))}</p><p>{html.escape(_capital(how))}</p>'

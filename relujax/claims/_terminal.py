@@ -37,7 +37,7 @@ def show_one(finding: Finding, console: Console) -> None:
     ...
     """
     console.print(Text.assemble((finding.statement, "bold"), ": ", (finding.kind, _KINDS[finding.kind])))
-    console.print(Text(f"{finding.measured}; claimed: {finding.criterion}", "dim"))
+    console.print(Text(f"{finding.measured}; claimed: {finding.claimed}", "dim"))
     console.print(_conditions(finding))
     console.print()
 

@@ -47,7 +47,7 @@ def _claims(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from .. import claims
-    from ..report import SCHEMA, as_json, share_bar
+    from ..report import as_json, share_bar
 
     if args.list:
         table = Table("claim", "statement", box=None, pad_edge=False)
@@ -55,7 +55,7 @@ def _claims(args: argparse.Namespace) -> int:
             table.add_row(Text(name), Text(claim.statement))
         terminal.print(table)
         statements = {name: claim.statement for name, claim in claims.CLAIMS.items()}
-        write_json(args, as_json({"schema": SCHEMA, "claims": statements}))
+        write_json(args, as_json({"schema": claims.SCHEMA, "claims": statements}))
         return 0
 
     check_files(out=args.out, json=args.json)

@@ -52,9 +52,8 @@ def test_interrupting_as_the_page_is_made_leaves_it_all_the_same(monkeypatch, ca
 def test_list_measures_nothing(capsys):
     before = files()
     assert run("claims --list --json -") == 0
-    assert json.loads(capsys.readouterr().out)["claims"] == {
-        name: claim.statement for name, claim in claims.CLAIMS.items()
-    }
+    statements = {name: claim.statement for name, claim in claims.CLAIMS.items()}
+    assert json.loads(capsys.readouterr().out) == {"schema": claims.SCHEMA, "claims": statements}
     assert files() == before
 
 
