@@ -14,7 +14,7 @@ from ._lab import Lab
 from ._rule import Criterion
 
 _ROUNDS, _TURNS = 11, 3
-_BATCH, _WIDTH = 256, 512
+_BATCH, _WIDTH = 128, 512
 #: Values of an array that stays in the cache (64 kB), and of one that does not (64 MB, in place).
 _SMALL, _LARGE = 2**14, 2**24
 _PEERS = ("sigmoid", "tanh")
@@ -55,7 +55,7 @@ def _places(lab: Lab) -> list[tuple[str, int, tuple[jax.Array, ...]]]:
     return [
         ("in cache", lab.pick(200, 2), (normal(lab.pick(_SMALL, 2**6)),)),
         ("out of cache", lab.pick(3, 2), (normal(lab.pick(_LARGE, 2**6)),)),
-        ("fused into a layer", lab.pick(4, 2), (normal(lab.pick(_BATCH, 8), width), normal(width, width) / width**0.5)),
+        ("fused into a layer", 2, (normal(lab.pick(_BATCH, 8), width), normal(width, width) / width**0.5)),
     ]
 
 

@@ -3,13 +3,13 @@
 import math
 
 from ..health import VANISHING_RATIO, Summary, travel
-from ._claim import OVERLAP, Claim, Effects
+from ._claim import Claim, Effects
 from ._deep import DEPTH, travelled
 from ._lab import FITTED_WIDTH, Lab
 from ._rule import Criterion
 
-#: Why the thresholds of what vanishes lie where they do.
-VANISHED = "so the AUTOTRAINER of Zhang et al. 2021"
+#: Why gradients count as vanished, or as exploded, beyond the thresholds of :mod:`relujax.health`.
+SOURCE = "the threshold of AUTOTRAINER, Zhang et al. 2021"
 
 
 def first_over_last(summary: Summary) -> float:
@@ -74,7 +74,7 @@ CLAIMS = (
         statement="Sigmoid's and tanh's small derivatives make gradients vanish with depth",
         measured=_TRAVELLED,
         unit="first over last",
-        criterion=Criterion(VANISHING_RATIO, above=False, reason=VANISHED),
+        criterion=Criterion(VANISHING_RATIO, above=False, reason=SOURCE),
         experiment=_saturating,
         weight=9,
     ),
@@ -96,6 +96,5 @@ CLAIMS = (
         criterion=Criterion(1.0),
         experiment=_attribution,
         weight=14,
-        overlap=OVERLAP,
     ),
 )

@@ -8,7 +8,7 @@ import numpy as np
 from ..health import VANISHING_RATIO
 from ._claim import OVERLAP, Claim, Effects
 from ._deep import DEPTH, WIDTH, depth, travelled
-from ._depth import VANISHED, first_over_last
+from ._depth import SOURCE, first_over_last
 from ._lab import STEPS, Lab, Networks
 from ._rule import Criterion
 
@@ -142,7 +142,6 @@ CLAIMS = (
         criterion=Criterion(1e-6, above=False, log=False, reason="ten times what float32 rounds away"),
         experiment=_no_gradient,
         weight=3,
-        overlap=OVERLAP,
     ),
     Claim(
         name="dead_never_return",
@@ -153,7 +152,6 @@ CLAIMS = (
         criterion=Criterion(0.05, above=False, log=False, reason="one in twenty is as good as never"),
         experiment=_never_return,
         weight=7,
-        overlap=OVERLAP,
     ),
     Claim(
         name="cures",
@@ -165,7 +163,6 @@ CLAIMS = (
         criterion=Criterion(0.1, above=False, log=False, reason="nine in ten are cured"),
         experiment=_cures,
         weight=7,
-        overlap=OVERLAP,
     ),
     Claim(
         name="cures_pay",
@@ -185,9 +182,8 @@ CLAIMS = (
         f"{DEPTH} layers with He's weights before training, a share of whose units is made dead, or of four in which "
         "units died in training",
         unit="first over last",
-        criterion=Criterion(VANISHING_RATIO, above=False, reason=VANISHED),
+        criterion=Criterion(VANISHING_RATIO, above=False, reason=SOURCE),
         experiment=_vanishing,
         weight=1,
-        overlap=OVERLAP,
     ),
 )

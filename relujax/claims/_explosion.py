@@ -5,7 +5,7 @@ import numpy as np
 from ..health import EXPLODING_RATIO, Summary
 from ._claim import OVERLAP, Claim, Effects
 from ._deep import DEPTH, travelled
-from ._depth import VANISHED, first_over_last
+from ._depth import SOURCE, first_over_last
 from ._lab import STEPS, Lab, Training
 from ._rule import Criterion
 
@@ -71,7 +71,7 @@ CLAIMS = (
         name="explodes",
         statement="ReLU networks explode where sigmoid and tanh do not",
         measured=f"growth over {DEPTH} layers before training: how far ReLU's is above {EXPLODING_RATIO:g} and the "
-        f"other's below, the smaller of the two factors; beyond {EXPLODING_RATIO:g} it explodes, {VANISHED}",
+        f"other's below, the smaller of the two factors; beyond {EXPLODING_RATIO:g} it explodes, {SOURCE}",
         unit="times",
         criterion=Criterion(1.0),
         experiment=_explodes,

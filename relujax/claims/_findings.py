@@ -82,7 +82,7 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.statement}: {self.verdict.upper() if self.kind != 'holds only when' else self.verdict}"]
+        lines = [f"{self.statement}: {self.kind.upper()}{self.verdict.removeprefix(self.kind)}"]
         lines += [f"measured: {self.measured} ({self.unit}); claimed: {self.claimed}"]
         width = max(len(condition.name) for condition in self.conditions)
         for condition, outcome in zip(self.conditions, self.outcomes, strict=True):

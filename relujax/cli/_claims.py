@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ._common import (
+    BadInput,
     Interrupted,
     add_command,
     as_bad_input,
@@ -34,7 +35,7 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("names", nargs="*", metavar="CLAIM", help="which ones; all by default")
     add("--list", action="store_true", help="print names and statements, and measure nothing")
-    add("--seeds", type=int, default=5, metavar="N", help="networks of each kind, 5 or more (%(default)s)")
+    add("--seeds", type=int, default=8, metavar="N", help="networks of each kind, 5 or more (%(default)s)")
     add("--quick", action="store_true", help="tiny networks, to see that it runs; the verdicts say nothing")
     add("--out", type=Path, default=Path("relujax-claims.html"), metavar="FILE", help="page to write (%(default)s)")
 
@@ -49,6 +50,8 @@ def _claims(args: argparse.Namespace) -> int:
     from .. import claims
     from ..report import as_json, share_bar
 
+    if args.list and args.names:
+        raise BadInput(f"got --list with {' '.join(args.names)}: expected names to test, or --list alone")
     if args.list:
         table = Table("claim", "statement", box=None, pad_edge=False)
         for name, claim in claims.CLAIMS.items():

@@ -49,6 +49,13 @@ def test_interrupting_as_the_page_is_made_leaves_it_all_the_same(monkeypatch, ca
     assert claims.CLAIMS["one_sign"].statement.split()[-1] in Path("page.html").read_text(encoding="utf-8")
 
 
+def test_without_a_number_the_library_s_seeds_are_taken(monkeypatch):
+    told = []
+    monkeypatch.setattr(claims, "each", lambda names, *, seeds, **_: told.append(seeds) or iter(()))
+    assert run("claims one_sign --quiet") == 0
+    assert told == [claims.SEEDS]
+
+
 def test_list_measures_nothing(capsys):
     before = files()
     assert run("claims --list --json -") == 0
@@ -62,9 +69,12 @@ def test_list_measures_nothing(capsys):
     [
         ("spars", r"'spars'.*sparse"),
         ("sparse --seeds 2", r"got seeds=2: expected 5 or more"),
+        ("sparse --quick --seeds 1", r"got seeds=1: expected 2 or more"),
+        ("sparse sparse", r"got the claim 'sparse' twice"),
+        ("sparse --list", r"got --list with sparse: expected names to test, or --list alone"),
         ("sparse --out none/x.html", r"cannot write none/x.html: there is no folder none"),
     ],
-    ids=["name", "seeds", "folder"],
+    ids=["name", "seeds", "quick seeds", "twice", "list", "folder"],
 )
 def test_bad_input_leaves_nothing_behind(line, message, capsys):
     before = files()
