@@ -117,6 +117,15 @@ class Findings(Sequence[Finding]):
     def __str__(self) -> str:
         return "\n\n".join([*map(str, self.findings), self.headline()])
 
+    @property
+    def counted(self) -> str:
+        """How many there are, in words.
+
+        >>> Findings(()).counted
+        '0 claims'
+        """
+        return "1 claim" if len(self) == 1 else f"{len(self)} claims"
+
     def headline(self) -> str:
         """One sentence: how many hold, and how many do not."""
         counts = Counter(finding.kind for finding in self.findings)
@@ -125,11 +134,11 @@ class Findings(Sequence[Finding]):
         many = {"holds": "hold", "holds only when": "hold only under some conditions"}
         many |= {"does not hold": "do not hold", "undecided": "are undecided"}
         parts = [f"{counts[kind]} {(one if counts[kind] == 1 else many)[kind]}" for kind in one if counts[kind]]
-        line = f"Of {len(self)} claims {', '.join(parts)}." if parts else "No claim was tested."
+        line = f"Of {self.counted} {', '.join(parts)}." if parts else "No claim was tested."
         return f"{line} Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else line
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, with a schema number."""
+        """Plain lists, numbers and strings, with the schema number :data:`relujax.claims.SCHEMA`."""
         return {
             "schema": SCHEMA,
             "partial": bool(self.unfinished),

@@ -81,8 +81,7 @@ def _claims(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         if not found:
             raise
-        finish()
-        raise Interrupted(f"the {len(found)} claims tested until then are in {args.out}") from stop
+        raise Interrupted(f"the {finish().counted} tested until then: {args.out}") from stop
     terminal.print(Text(whole.headline(), "bold"))
     terminal.print(f"\nreport: [bold]{escape(str(args.out))}[/bold]")
     return 0

@@ -28,7 +28,7 @@ def test_interrupting_leaves_the_claims_that_were_tested(monkeypatch, capsys):
 
     monkeypatch.setattr(claims, "each", stopped)
     assert run("claims one_sign sparse --quick --out page.html --json found.json") == 130
-    assert "relujax: interrupted; the 1 claims tested until then are in page.html" in capsys.readouterr().err
+    assert "relujax: interrupted; the 1 claim tested until then: page.html" in capsys.readouterr().err
     found = read("found.json")
     assert (found["partial"], found["unfinished"]) == (True, ["sparse"])
     assert "sparse not tested" in Path("page.html").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_interrupting_as_the_page_is_made_leaves_it_all_the_same(monkeypatch, ca
 
     monkeypatch.setattr(claims.Findings, "to_html", stopped)
     assert run("claims one_sign --quick --out page.html") == 130
-    assert "the 1 claims tested until then are in page.html" in capsys.readouterr().err
+    assert "the 1 claim tested until then: page.html" in capsys.readouterr().err
     assert claims.CLAIMS["one_sign"].statement.split()[-1] in Path("page.html").read_text(encoding="utf-8")
 
 
