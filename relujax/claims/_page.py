@@ -115,7 +115,7 @@ def _axis(finding: Finding, reach: float) -> str:
     middle, above = finding.criterion.threshold, finding.criterion.above
     left, right = (middle / reach, middle * reach) if middle else (-0.1 * math.log10(reach), 0.1 * math.log10(reach))
     ends = (left, middle, right) if above else (right, middle, left)
-    return f'<span class="axis">{"".join(f"<span>{v:.3g}</span>" for v in ends)}</span>'
+    return f'<span class="axis">{"".join(f"<span>{v:.4g}</span>" for v in ends)}</span>'
 
 
 def _row(condition: Condition, outcome: Outcome, reach: float) -> str:

@@ -133,7 +133,7 @@ def test_a_bar_is_on_the_side_of_the_threshold_that_the_outcome_names():
         ((1.5, 1.6), Criterion(1.0), ["0.5", "1", "2"]),
         ((0.02, 0.021), Criterion(0.1, above=False), ["1", "0.1", "0.01"]),
         ((0.05, 0.06), Criterion(0.0, log=False), ["-0.1", "0", "0.1"]),
-        ((1e9, 1e9), Criterion(1.0), ["0.001", "1", "1e+03"]),
+        ((1e9, 1e9), Criterion(1.0), ["0.001", "1", "1000"]),
     ],
     ids=["near", "below", "difference", "far"],
 )
