@@ -85,7 +85,7 @@ CLAIMS = (
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_batch_norm,
-        weight=14,
+        weight=12,
         overlap=OVERLAP,
     ),
     Claim(
@@ -95,7 +95,7 @@ CLAIMS = (
         unit="without over with",
         criterion=Criterion(1.0),
         experiment=_clipping,
-        weight=9,
+        weight=11,
         overlap=OVERLAP,
     ),
 )

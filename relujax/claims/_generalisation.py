@@ -56,7 +56,7 @@ CLAIMS = (
         unit="share of images",
         criterion=Criterion(0.0, log=False),
         experiment=_overfits,
-        weight=11,
+        weight=9,
         overlap=OVERLAP,
     ),
     Claim(

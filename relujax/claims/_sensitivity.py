@@ -86,7 +86,7 @@ CLAIMS = (
         unit="times ReLU's change",
         criterion=Criterion(1.0),
         experiment=_insensitive,
-        weight=6,
+        weight=4,
         overlap=OVERLAP,
     ),
     Claim(
