@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..report import as_json, frame
-from ._rule import SMALLEST, Condition, Criterion, Kind, Outcome, judge, outcomes
+from ._rule import Condition, Criterion, Kind, Outcome, judge, outcomes
 
+#: Of the JSON of findings and of ``relujax claims --list``: rises when a key changes its meaning or goes.
 SCHEMA = 1
 
 
@@ -47,9 +48,21 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """The verdict, with the conditions under which the claim held where it did not under all."""
+        """The verdict, with the conditions under which the claim held where it did not under all.
+
+        Also how many are undecided, where others are not: nothing was shown of these, neither way.
+        """
         kind, held = judge(self.conditions)
-        return f"{kind} {'; '.join(held)}" if kind == "holds only when" else kind
+        found = self.outcomes
+        left = found.count("undecided")
+        said = f"{kind} {'; '.join(held)}" if kind == "holds only when" else kind
+        return f"{said} ({left} of {len(found)} undecided)" if 0 < left < len(found) else said
+
+    @property
+    def claimed(self) -> str:
+        """What the claim says of the effect, and why the threshold lies there."""
+        reason = self.criterion.reason
+        return f"{self.criterion} ({reason})" if reason else str(self.criterion)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings."""
@@ -59,6 +72,7 @@ class Finding:
             "measured": self.measured,
             "unit": self.unit,
             "claimed": str(self.criterion),
+            "reason": self.criterion.reason,
             "verdict": self.verdict,
             "conditions": [
                 condition.to_dict() | {"outcome": outcome}
@@ -68,8 +82,8 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.statement}: {self.verdict.upper() if self.kind != 'holds only when' else self.verdict}"]
-        lines += [f"measured: {self.measured} ({self.unit}); claimed: {self.criterion}"]
+        lines = [f"{self.statement}: {self.kind.upper()}{self.verdict.removeprefix(self.kind)}"]
+        lines += [f"measured: {self.measured} ({self.unit}); claimed: {self.claimed}"]
         width = max(len(condition.name) for condition in self.conditions)
         for condition, outcome in zip(self.conditions, self.outcomes, strict=True):
             lines.append(f"  {condition.name:<{width}}  {shown(condition):>32}  {outcome}")
@@ -103,6 +117,15 @@ class Findings(Sequence[Finding]):
     def __str__(self) -> str:
         return "\n\n".join([*map(str, self.findings), self.headline()])
 
+    @property
+    def counted(self) -> str:
+        """How many there are, in words.
+
+        >>> Findings(()).counted
+        '0 claims'
+        """
+        return "1 claim" if len(self) == 1 else f"{len(self)} claims"
+
     def headline(self) -> str:
         """One sentence: how many hold, and how many do not."""
         counts = Counter(finding.kind for finding in self.findings)
@@ -111,11 +134,11 @@ class Findings(Sequence[Finding]):
         many = {"holds": "hold", "holds only when": "hold only under some conditions"}
         many |= {"does not hold": "do not hold", "undecided": "are undecided"}
         parts = [f"{counts[kind]} {(one if counts[kind] == 1 else many)[kind]}" for kind in one if counts[kind]]
-        line = f"Of {len(self)} claims {', '.join(parts)}." if parts else "No claim was tested."
+        line = f"Of {self.counted} {', '.join(parts)}." if parts else "No claim was tested."
         return f"{line} Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else line
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, with a schema number."""
+        """Plain lists, numbers and strings, with the schema number :data:`relujax.claims.SCHEMA`."""
         return {
             "schema": SCHEMA,
             "partial": bool(self.unfinished),
@@ -148,11 +171,4 @@ def shown(condition: Condition) -> str:
     effect, low, high = condition.interval
     if math.isnan(effect):
         return "not measurable"
-    numbers = (_number(value, condition.criterion.log) for value in (effect, low, high))
-    return "{} ({} to {})".format(*numbers)
-
-
-def _number(value: float, log: bool) -> str:
-    if not log:
-        return f"{value:.3g}"
-    return "0" if value < 2 * SMALLEST else f"{value:.3g}"
+    return f"{effect:.3g} ({low:.3g} to {high:.3g})"

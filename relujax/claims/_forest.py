@@ -21,9 +21,9 @@ _LABELS, _PLOT, _RIGHT, _TOP, _BOTTOM = 4.0, 3.8, 0.2, 0.6, 0.7
 _WRAP = 68
 
 
-def on_axis(margin: float) -> float:
+def on_axis(margin: float, reach: float = REACH) -> float:
     """Where a margin stands on a logarithmic axis from -1 to 1, whose middle is the threshold."""
-    return max(-1.0, min(1.0, math.log(max(margin, 1 / REACH**2)) / math.log(REACH)))
+    return max(-1.0, min(1.0, math.log(max(margin, 1 / reach**2)) / math.log(reach)))
 
 
 def forest(findings: Findings) -> tuple[Any, Any]:

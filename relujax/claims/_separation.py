@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
 
-from ._claim import Claim, Effects
+from ._claim import OVERLAP, Claim, Effects
 from ._lab import Lab
 from ._rule import Criterion
 
@@ -63,4 +63,5 @@ CLAIM = Claim(
     criterion=Criterion(1.0),
     experiment=_measure,
     weight=2,
+    overlap=OVERLAP,
 )

@@ -7,6 +7,7 @@ from rich.text import Text
 from ._findings import Finding, Findings, shown
 
 _STYLES = {"holds": "green", "fails": "red", "undecided": "dim"}
+_SAID = {"holds only when": "holds only under some conditions"}
 _KINDS = {"holds": "bold green", "holds only when": "bold yellow", "does not hold": "bold red", "undecided": "bold"}
 
 
@@ -19,9 +20,9 @@ def show(findings: Findings, console: Console) -> None:
 
     >>> from relujax.claims import run
     >>> show(run(["one_sign"], quick=True), Console(width=120))  # doctest: +ELLIPSIS
-    ReLU's positive outputs force all weight gradients of a unit to one sign: holds only when
+    ReLU's positive outputs force all weight gradients of a unit to one sign: holds only under some conditions
     ...
-    Of 1 claims 1 holds only under some conditions.
+    Of 1 claim 1 holds only under some conditions.
     """
     for finding in findings:
         show_one(finding, console)
@@ -33,11 +34,12 @@ def show_one(finding: Finding, console: Console) -> None:
 
     >>> from relujax.claims import each
     >>> show_one(next(each(["one_sign"], quick=True)), Console(width=120))  # doctest: +ELLIPSIS
-    ReLU's positive outputs force all weight gradients of a unit to one sign: holds only when
+    ReLU's positive outputs force all weight gradients of a unit to one sign: holds only under some conditions
     ...
     """
-    console.print(Text.assemble((finding.statement, "bold"), ": ", (finding.kind, _KINDS[finding.kind])))
-    console.print(Text(f"{finding.measured}; claimed: {finding.criterion}", "dim"))
+    said = _SAID.get(finding.kind, finding.kind)
+    console.print(Text.assemble((finding.statement, "bold"), ": ", (said, _KINDS[finding.kind])))
+    console.print(Text(f"{finding.measured}; claimed: {finding.claimed}", "dim"))
     console.print(_conditions(finding))
     console.print()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ._common import (
+    BadInput,
     Interrupted,
     add_command,
     as_bad_input,
@@ -34,7 +35,7 @@ def add(commands: Any) -> None:
     add = parser.add_argument
     add("names", nargs="*", metavar="CLAIM", help="which ones; all by default")
     add("--list", action="store_true", help="print names and statements, and measure nothing")
-    add("--seeds", type=int, default=5, metavar="N", help="networks of each kind, 5 or more (%(default)s)")
+    add("--seeds", type=int, default=8, metavar="N", help="networks of each kind, 5 or more (%(default)s)")
     add("--quick", action="store_true", help="tiny networks, to see that it runs; the verdicts say nothing")
     add("--out", type=Path, default=Path("relujax-claims.html"), metavar="FILE", help="page to write (%(default)s)")
 
@@ -47,15 +48,17 @@ def _claims(args: argparse.Namespace) -> int:
     from rich.text import Text
 
     from .. import claims
-    from ..report import SCHEMA, as_json, share_bar
+    from ..report import as_json, share_bar
 
+    if args.list and args.names:
+        raise BadInput(f"got --list with {' '.join(args.names)}: expected names to test, or --list alone")
     if args.list:
         table = Table("claim", "statement", box=None, pad_edge=False)
         for name, claim in claims.CLAIMS.items():
             table.add_row(Text(name), Text(claim.statement))
         terminal.print(table)
         statements = {name: claim.statement for name, claim in claims.CLAIMS.items()}
-        write_json(args, as_json({"schema": SCHEMA, "claims": statements}))
+        write_json(args, as_json({"schema": claims.SCHEMA, "claims": statements}))
         return 0
 
     check_files(out=args.out, json=args.json)
@@ -78,8 +81,7 @@ def _claims(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         if not found:
             raise
-        finish()
-        raise Interrupted(f"the {len(found)} claims tested until then are in {args.out}") from stop
+        raise Interrupted(f"the {finish().counted} tested until then: {args.out}") from stop
     terminal.print(Text(whole.headline(), "bold"))
     terminal.print(f"\nreport: [bold]{escape(str(args.out))}[/bold]")
     return 0

@@ -20,6 +20,23 @@ def test_the_verdict_names_the_conditions_under_which_it_held():
     assert [one.verdict for one in SOME] == ["holds", "holds only when two 0 holds", "does not hold", "undecided"]
 
 
+def test_the_verdict_says_how_many_conditions_are_undecided_beside_others():
+    assert finding("x", ["holds", "undecided"]).verdict == "holds only when x 0 holds (1 of 2 undecided)"
+    surely = Condition("y", (0.5, 0.51, 0.49), Criterion(1.0))
+    open_ = finding("x", ["undecided", "undecided"])
+    assert replace(open_, conditions=(surely, *open_.conditions)).verdict == "does not hold (2 of 3 undecided)"
+    assert open_.verdict == "undecided"
+
+
+def test_the_reason_of_a_threshold_is_told_wherever_the_threshold_is():
+    one = finding("x", ["holds"], Criterion(1.0, reason="no more than that"))
+    console = Console(file=io.StringIO(), width=200)
+    show(Findings((one,)), console)
+    for text in (str(one), console.file.getvalue(), Findings((one,)).to_html()):
+        assert "claimed: above 1 (no more than that)" in text
+    assert one.to_dict()["reason"] == "no more than that"
+
+
 def test_a_sentence_counts_them_and_says_where_the_run_was_cut_short():
     line = "Of 4 claims 1 holds, 1 holds only under some conditions, 1 does not hold, 1 is undecided."
     assert SOME.headline() == line
@@ -108,3 +125,21 @@ def test_a_bar_is_on_the_side_of_the_threshold_that_the_outcome_names():
         middle = 130
         assert (float(start) > middle) == (outcome == "holds")
         assert (float(end) < middle) == (outcome == "fails")
+
+
+@pytest.mark.parametrize(
+    ("values", "criterion", "ends"),
+    [
+        ((1.5, 1.6), Criterion(1.0), ["0.5", "1", "2"]),
+        ((0.02, 0.021), Criterion(0.1, above=False), ["1", "0.1", "0.01"]),
+        ((0.05, 0.06), Criterion(0.0, log=False), ["-0.1", "0", "0.1"]),
+        ((1e9, 1e9), Criterion(1.0), ["0.001", "1", "1000"]),
+    ],
+    ids=["near", "below", "difference", "far"],
+)
+def test_an_axis_reaches_as_far_as_its_error_bars(values, criterion, ends):
+    shown = replace(SOME[0], criterion=criterion, conditions=(Condition("x", (*values, *values), criterion),))
+    page = Findings((shown,)).to_html()
+    [axis] = re.findall(r'<span class="axis">(.*?)</span></th>', page)
+    assert re.findall(r"<span>(.*?)</span>", axis) == ends
+    assert ("M-5,-5 L-5,5 L5,0 Z" in page) == (values[0] == 1e9)

@@ -75,8 +75,10 @@ class MadeUpLab:
     def stack(self, act, dropout=0.0, **options):
         return act, dropout
 
-    def trained(self, settings, training=_WHOLE):
-        act, dropout = settings
+    def trained(self, settings):
+        return self.fitted(*settings[:1], dropout=settings[1])
+
+    def fitted(self, act, training=_WHOLE, dropout=0.0):
         return self.networks[f"{act}_dropped" if dropout else act]
 
 
@@ -112,7 +114,7 @@ def test_gradients_are_compared_first_over_last_and_shrink_by_a_sigmoid_s_slope_
 def test_the_weights_part_is_in_the_numerator(monkeypatch, lab):
     way = SimpleNamespace(by_weights=math.exp(-3), by_activations=math.exp(2))
     monkeypatch.setattr(_depth, "travel", lambda summary: way)
-    assert list(effects("weights_set_size", lab).values()) == pytest.approx([1.5] * 7)
+    assert list(effects("weights_set_size", lab).values()) == pytest.approx([1.5] * 11)
 
 
 def test_sparse_counts_zeros_and_off_centre_the_mean():
@@ -176,9 +178,9 @@ def test_batch_norm_and_clipping_are_without_over_with(stacks, monkeypatch, lab)
 
     monkeypatch.setattr(_explosion, "_errors", errors)
     found = effects("batch_norm", lab)
-    assert not any(condition.rsplit(", ", 1)[1] == "He's weights" for condition in found)
-    assert [effect for name, effect in found.items() if "error" not in name] == pytest.approx([2e4] * 4)
-    assert [effect for name, effect in found.items() if "error" in name] == pytest.approx([3])
+    assert {condition.rsplit(", ", 1)[1] for condition in found} == set(_explosion._STARTS)
+    assert [effect for name, effect in found.items() if "error" not in name] == pytest.approx([2e4] * 6)
+    assert [effect for name, effect in found.items() if "error" in name] == pytest.approx([3] * 3)
     assert list(effects("clipping", lab).values()) == pytest.approx([3] * 5)
 
 
@@ -193,10 +195,21 @@ def test_a_dead_unit_s_gradient_is_over_that_of_the_others():
 def test_units_that_were_shut_get_nothing_and_come_back_where_training_opens_them(monkeypatch, lab):
     found = effects("dead_no_gradient", lab)
     assert found["shut before training, first layer"] == found["shut before training, third layer"] == 0
-    monkeypatch.setattr(lab, "train", lambda networks: networks)
-    assert set(effects("dead_never_return", lab).values()) == {0}
-    monkeypatch.setattr(lab, "train", lambda networks: lab.blank(networks.settings))
-    assert all(effect > 0.7 for effect in effects("dead_never_return", lab).values())
+
+    def never_returned(train):
+        monkeypatch.setattr(lab, "train", train)
+        return [v for name, v in effects("dead_never_return", lab).items() if name.startswith("shut")]
+
+    lab.trained(lab.stack("relu", depth=4, width=64, learning_rate=0.03))  # before there is no training
+    assert never_returned(lambda networks: networks) == [0] * 4
+    assert all(effect > 0.7 for effect in never_returned(lambda networks: lab.blank(networks.settings)))
+
+
+def test_of_these_units_those_count_that_fire(lab):
+    networks = lab.blank(lab.stack("relu"))
+    units = np.ones((2, 16), bool)
+    assert _dying._fire(networks, 0, units) == (~_dying._below(networks, 0)).mean(axis=1).tolist()
+    assert np.isnan(_dying._fire(networks, 0, ~units)).all()
 
 
 def test_units_below_zero_on_every_image_are_stuck_whatever_their_slope(lab):

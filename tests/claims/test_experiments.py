@@ -10,7 +10,7 @@ import pytest
 
 import relujax as rx
 from relujax import claims, study
-from relujax.claims import _deep, _dying, _run, _signs, _sparsity
+from relujax.claims import _cost, _deep, _dying, _run, _signs, _sparsity
 from relujax.claims._depth import first_over_last
 from relujax.claims._lab import Training
 from relujax.claims._sensitivity import moved, shifted
@@ -130,11 +130,28 @@ def test_killed_units_are_dead_on_all_images_by_little_and_the_others_live(lab):
     assert np.mean(highest[~dead] > 0) > 0.9
 
 
-def test_the_number_of_active_units_ranges_over_images_in_parts_of_its_mean():
-    counts = np.arange(101)  # of 200 units: its 5th percentile is 5, its 95th is 95, its mean 50
+def test_the_number_of_active_units_ranges_over_images_in_parts_of_what_chance_gives():
+    counts = np.arange(101)  # variance 850; unit j fires on (100 - j) of 101 images: by chance 171,700 / 101^2
     adapting = np.arange(200) < counts[:, None]
     always_as_many = np.stack([np.roll(np.arange(200) < 50, image) for image in counts])
-    assert _sparsity.spread(np.stack([adapting, always_as_many])).tolist() == [1.8, 0]
+    by_chance = np.random.default_rng(0).random((101, 200)) < 0.3
+    found = _sparsity.spread(np.stack([adapting, always_as_many, by_chance]))
+    assert found[:2] == pytest.approx([math.sqrt(50.5), 0])
+    assert found[2] == pytest.approx(1, abs=0.2)
+
+
+def test_the_backward_pass_is_timed_without_the_forward_one():
+    for x, *weights in ((jnp.ones(8),), (jnp.ones((2, 4)), jnp.eye(4))):
+        timed = _cost._backward(jnp.tanh, 2, x, *weights)
+        assert "tanh" not in timed.func.lower(*timed.args).as_text()
+        forward = _cost._forward(jnp.tanh, 2, x, *weights)
+        assert "tanh" in forward.func.lower(*forward.args).as_text()
+
+
+def test_the_backward_pass_that_is_timed_is_the_pullback():
+    y = np.tanh(np.float32(1))  # the first cotangent is the output; 1 is added each time
+    slope = 1 - y**2
+    assert _cost._backward(jnp.tanh, 2, jnp.ones(1, jnp.float32))()[0] == pytest.approx((y * slope + 1) * slope + 1)
 
 
 def test_one_sign_is_counted_per_unit_without_those_that_get_nothing():

@@ -71,6 +71,20 @@ def test_the_margin_is_above_one_where_the_claim_holds(criterion):
         assert one.outcome == ("holds" if low > 1 else "fails" if high < 1 else "undecided")
 
 
+def test_splits_of_the_same_images_make_the_error_bar_wider():
+    values = (1.0, 2.0, 3.0, 4.0, 5.0)
+    alone, shared = (Condition("one", values, Criterion(0.9, log=False), overlap) for overlap in (0.0, 0.25))
+    half = {one: one.effect - one.interval[1] for one in (alone, shared)}
+    assert half[shared] / half[alone] == pytest.approx(1.5)  # the root of (1/5 + 1/4) over 1/5
+    assert (alone.outcome, shared.outcome) == ("holds", "undecided")
+
+
+def test_ratios_beyond_what_is_read_are_zero_and_infinite():
+    assert condition((0.0,) * 3, Criterion(1.0)).interval == (0, 0, 0)
+    assert condition((math.inf,) * 3, Criterion(1.0)).interval == (math.inf,) * 3
+    assert condition((1e-29,) * 3, Criterion(1.0)).interval == pytest.approx((1e-29,) * 3)
+
+
 def test_the_p_value_is_that_of_the_t_test():
     # Of four degrees of freedom: P(|t| > 2.7764451) is 0.05, and the mean lies that many standard errors off.
     assert condition((1, 2, 3, 4, 5), Criterion(3 - T4 * math.sqrt(2.5), log=False)).p_value == pytest.approx(0.05)

@@ -67,7 +67,11 @@ def test_an_interrupted_run_has_given_what_it_found():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((["drop_out"],), {}, "unknown claim 'drop_out': expected a name such as dropout.*; names.. lists all"),
+        (
+            (["drop_out"],),
+            {},
+            r"unknown claim 'drop_out': expected a name such as dropout.*; rx.claims.names\(\), or relujax claims --l",
+        ),
         (([7],), {}, "unknown claim 7: expected a name such as cheap"),
         ((["sparse", "sparse"],), {}, "got the claim 'sparse' twice: expected each name once"),
         (([],), {}, "got no names: expected some of cheap, "),
