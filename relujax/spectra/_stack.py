@@ -1,5 +1,6 @@
 """Log singular values of stacks of any depth: the product of a thousand Jacobians spans thousands of nats."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,19 @@ from .._checks import whole
 from .._precision import in_full_precision
 from ._checks import check_point
 from ._graded import log_singular_values
-from ._push import Pushed, eliminated, finished, pushed, started, started_narrow
+from ._push import (
+    Pushed,
+    compensated as in_twice_the_precision,
+    eliminated,
+    finished,
+    pushed,
+    relative_precision,
+    started,
+    started_narrow,
+)
+
+_NARROW = 32  # directions, up to which twice the precision costs milliseconds
+_MEMORY = 0.9  # per factorisation, of the largest spread seen
 
 
 @jax.tree_util.register_dataclass
@@ -61,7 +74,7 @@ class Scan:
         return run
 
 
-def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> Callable:
+def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int | None = None, compensated: bool | None = None) -> Callable:
     r"""Logarithms of all singular values of the Jacobian of a stack, at any depth.
 
     .. math:: \log \sigma_i(J_L \cdots J_2 J_1)
@@ -99,7 +112,8 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
     >>> stack_spectrum(halving)(jnp.ones(2)).tolist()  # log(0.5) * 2000
     [-1386.29, -inf]
     """
-    whole("interval", interval)
+    if interval is not None:
+        whole("interval", interval)
     if isinstance(layers, Scan):
         _check_finite(layers.params)
     elif not layers:
@@ -109,7 +123,12 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
     def log_values(x: Any) -> jax.Array:
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
-        state = _through_scan(layers, x, interval) if isinstance(layers, Scan) else _through_list(layers, x, interval)
+        def start(state: Pushed) -> Pushed:
+            precise = state.basis.shape[1] <= _NARROW if compensated is None else compensated
+            return in_twice_the_precision(state) if precise else state
+
+        through = _through_scan if isinstance(layers, Scan) else _through_list
+        state = through(layers, x, interval, start)
         values = log_singular_values(finished(state))
         beyond = min(_size(x), _size(state.point)) - len(values)
         values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
@@ -119,7 +138,7 @@ def stack_spectrum(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> C
     return log_values
 
 
-def lyapunov_exponents(layers: Sequence[Callable] | Scan, *, interval: int = 1) -> Callable:
+def lyapunov_exponents(layers: Sequence[Callable] | Scan, *, interval: int | None = None) -> Callable:
     r"""Growth per layer of perturbations, in nats: :func:`relujax.stack_spectrum` over depth, in the limit of depth.
 
     .. math:: \lambda_i = \frac{1}{L} \log \sigma_i(J_L \cdots J_1)
@@ -145,20 +164,23 @@ def _check_finite(params: Any) -> None:
             raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
 
 
-def _through_list(layers: Sequence[Callable], x: Any, interval: int) -> Pushed:
+def _through_list(layers: Sequence[Callable], x: Any, interval: int | None, start: Callable) -> Pushed:
     narrow = _size(jax.eval_shape(layers[0], x)) < _size(x)
-    state = started_narrow(layers[0], x) if narrow else started(x)
+    state = start(started_narrow(layers[0], x) if narrow else started(x))
     since = int(narrow)
     for layer in layers[narrow:]:
         state, since = pushed(state, layer), since + 1
         outputs, columns = state.basis.shape
-        if outputs < columns or since >= interval:
+        if outputs < columns or since >= (interval or 1):
             state, since = eliminated(state), 0
     return eliminated(state) if since else state
 
 
-def _through_scan(stack: Scan, x: Any, interval: int) -> Pushed:
-    state, depth = started(x), stack.depth
+def _through_scan(stack: Scan, x: Any, interval: int | None, start: Callable) -> Pushed:
+    state = start(started(x))
+    if interval is None:
+        return _in_groups_that_fit(stack, state)
+    depth = stack.depth
     interval = min(interval, depth)
     whole = depth - depth % interval
 
@@ -171,6 +193,42 @@ def _through_scan(stack: Scan, x: Any, interval: int) -> Pushed:
     if whole < depth:
         state, _ = group(state, jax.tree.map(lambda a: a[whole:], stack.params))
     return state
+
+
+def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
+    """Tries as many layers as the spread seen so far predicts to fit, and fewer where they turn out not to."""
+    params, depth = jax.tree.map(jnp.asarray, stack.params), stack.depth
+    limit = -math.log(relative_precision(state)) / 2
+
+    def layer(index: jax.Array, state: Pushed) -> Pushed:
+        return pushed(state, stack.layer(jax.tree.map(lambda a: a[index], params)))
+
+    def group(carry: tuple) -> tuple:
+        first, size, per_layer, state = carry
+        last = jnp.minimum(first + size, depth)
+        trial = eliminated(jax.lax.fori_loop(first, last, layer, state))
+        spread = _largest_of_examples(trial.spread)
+        fits = (spread <= limit) | (last - first == 1)
+        per_layer = jnp.maximum(spread / (last - first).astype(spread.dtype), _MEMORY * per_layer)
+        room = jnp.clip(limit / per_layer, 1, 2 * size.astype(spread.dtype))
+        size = jnp.where(jnp.isfinite(spread), room, 1).astype(size.dtype)
+        state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), trial, state)
+        return jnp.where(fits, last, first), size, jnp.where(jnp.isfinite(spread), per_layer, 0), state
+
+    zero = jnp.zeros((), state.spread.dtype)
+    start = jnp.int32(0), jnp.int32(1), zero, state
+    return jax.lax.while_loop(lambda carry: carry[0] < depth, group, start)[3]
+
+
+@jax.custom_batching.custom_vmap
+def _largest_of_examples(x: jax.Array) -> jax.Array:
+    """Over all of a ``vmap``, for decisions in common: those of each example alone would have all compute both sides."""
+    return x
+
+
+@_largest_of_examples.def_vmap
+def _(_: int, __: list, xs: jax.Array) -> tuple[jax.Array, bool]:
+    return _largest_of_examples(jnp.max(xs)), False
 
 
 def _size(tree: Any) -> int:
