@@ -62,7 +62,7 @@ def _started(point: Any, basis: jax.Array, rank: jax.Array) -> Pushed:
     return Pushed(point, basis, identity(basis.shape[1], basis.dtype), rank, jnp.zeros((), basis.dtype))
 
 
-def compensated(state: Pushed) -> Pushed:
+def with_doubled_basis(state: Pushed) -> Pushed:
     """Carried on in twice the precision."""
     return replace(state, basis=doubled(state.basis))
 
@@ -74,19 +74,19 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
     def push(column: jax.Array) -> tuple:
         return jax.jvp(lambda flat: _raveled(layer, unravel(flat)), (flat,), (column,), has_aux=True)[1:]
 
-    precise = isinstance(state.basis, Doubled)
-    tangents = jnp.eye(flat.size, dtype=flat.dtype) if precise else state.basis.astype(flat.dtype)
+    basis = state.basis
+    tangents = jnp.eye(flat.size, dtype=flat.dtype) if isinstance(basis, Doubled) else basis.astype(flat.dtype)
     images, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(tangents)
     images = widen(images)
-    basis = multiplied(images, state.basis) if isinstance(state.basis, Doubled) else images
+    basis = multiplied(images, basis) if isinstance(basis, Doubled) else images
     return replace(state, point=point, basis=basis, rank=jnp.minimum(state.rank, _nonzero_rows(images)))
 
 
 @jax.jit
 def eliminated(state: Pushed) -> Pushed:
     """Factored: the lower triangle is the new basis, the upper one goes into the product."""
-    precise = isinstance(state.basis, Doubled)
-    lower, upper = factored(state.basis) if precise else _factored(state.basis)
+    basis = state.basis
+    lower, upper = factored(basis) if isinstance(basis, Doubled) else _factored(basis)
     pivots, largest = jnp.abs(jnp.diagonal(upper)), jnp.max(jnp.abs(upper))
     possible = jnp.arange(len(pivots), dtype=jnp.int32) < state.rank
     alive = possible & (pivots > 2 * relative_precision(state) * largest)
@@ -98,10 +98,8 @@ def eliminated(state: Pushed) -> Pushed:
 
 def relative_precision(state: Pushed) -> float:
     """Of the basis, to its largest entries."""
-    basis = state.basis
-    if isinstance(basis, Doubled):
-        return float(jnp.finfo(basis.high.dtype).eps) ** 1.5
-    return float(jnp.finfo(basis.dtype).eps)
+    eps = float(jnp.finfo(state.spread.dtype).eps)
+    return eps**1.5 if isinstance(state.basis, Doubled) else eps
 
 
 def _factored(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
