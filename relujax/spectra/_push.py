@@ -64,7 +64,8 @@ def _started(point: Any, basis: jax.Array, rank: jax.Array) -> Pushed:
 
 def with_doubled_basis(state: Pushed) -> Pushed:
     """Carried on in twice the precision."""
-    return replace(state, basis=doubled(state.basis))
+    basis = state.basis
+    return replace(state, basis=basis if isinstance(basis, Doubled) else doubled(basis))
 
 
 def pushed(state: Pushed, layer: Callable) -> Pushed:
