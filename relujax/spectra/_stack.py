@@ -25,6 +25,7 @@ from ._push import (
 )
 
 _NARROW = 32  # directions, up to which twice the precision takes a few milliseconds for a hundred layers
+_ERROR = 5e-5  # of the smallest value that a group of layers passes on, at most
 _MEMORY = 0.9  # per factorisation, of the largest spread seen
 
 
@@ -92,10 +93,11 @@ def stack_spectrum(
         layers: callables, each applied to the output of the one before, or a :class:`Scan`, which compiles in the same
             time at any depth.
         interval: layers between two factorisations. By default a :class:`Scan` takes as many as part directions by no
-            more than half the digits: it predicts their number from the spread it has met, and takes fewer where they
-            part more (Gaussian layers of width 128 part theirs by some 7 nats each, and are factored one by one;
-            orthogonal ones in groups). Examples under one ``jax.vmap`` decide together. A list is factored at every
-            layer. A number that is too large loses the smallest values, which come out as ``-inf``.
+            more than 6 nats (12 where ``compensated``, 18 in float64): it predicts their number from the spread it has
+            met, and takes fewer where they part more. Gaussian layers of width 128 part theirs by some 7 nats each, and
+            are factored one by one; orthogonal ones in groups. Examples under one ``jax.vmap`` decide together. A list
+            is factored at every layer. A number that is too large loses the smallest values, which come out as
+            ``-inf``.
         compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them; by
             default up to width 32 in float32, where a layer then takes some four times as long.
 
@@ -216,7 +218,8 @@ def _through_scan(stack: Scan, x: Any, interval: int | None, start: Callable) ->
 def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
     """Tries as many layers at once as the spread met so far predicts to fit, and fewer where they do not."""
     params, depth = jax.tree.map(jnp.asarray, stack.params), stack.depth
-    limit = -math.log(relative_precision(state)) / 2
+    precision = relative_precision(state)
+    limit = min(math.log(_ERROR / precision), math.log(1 / precision) / 2)
 
     def layer(index: jax.Array, state: Pushed) -> Pushed:
         return pushed(state, stack.layer(jax.tree.map(lambda a: a[index], params)))
