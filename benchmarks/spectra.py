@@ -1,9 +1,10 @@
 """Spectra beside what one would write by hand: plain ``jax.jacrev`` + ``jnp.linalg.svd``, a chain of GEMMs, matfree.
 
 The depth that a stack reaches is checked against mpmath: an exact product of 1,000 layers, decomposed with 1,400 digits
-(a minute). Times are of this machine and BLAS; the ratios are of interleaved rounds.
+(a minute). Times are of this machine and BLAS; the ratios are of interleaved rounds. OpenBLAS's threads, which only the
+factorisations use, wait for each other where other processes run on the same cores: hence one.
 
-python -m benchmarks.spectra
+OPENBLAS_NUM_THREADS=1 python -m benchmarks.spectra
 """
 
 import importlib
@@ -48,24 +49,27 @@ def precision() -> list[tuple[dict[str, Any], dict[str, bool]]]:
     The truth is the same algorithm in float64, itself checked against mpmath on the first network. The layer nearest to
     singular decides how far the smallest values are off.
     """
-    errors, spread = [], 0.0
+    errors, plain, spread = [], [], 0.0
     for seed in range(8):
         weights, x = leaky_stack(16, 1000, 2 * seed + 1, growth=0.08), normal(2 * seed + 2, (16,))
-        found = np.asarray(jax.jit(rx.stack_spectrum(rx.Scan(layer, weights)))(x))
+        found, without = (
+            np.asarray(jax.jit(rx.stack_spectrum(rx.Scan(layer, weights), compensated=compensated))(x))
+            for compensated in (None, False)
+        )
         want = in_float64(weights, x)
         if seed == 0:
             true = exact_log_singular_values(layer_jacobians(np.asarray(weights), np.asarray(x), SLOPE), digits=1400)
             of_truth, of_first = (float(np.abs(values - true).max()) for values in (want, found))
             spread = float(true[0] - true[-1])
-        errors.append(np.abs(found - want))
-    worst, share = np.max(errors, axis=1), float(np.mean(np.array(errors) <= 5e-3))
+        errors.append(np.abs(found - want).max())
+        plain.append(np.abs(without - want).max())
     what = f"1,000 layers, {spread:.0f} nats"
     return [
         bounded(f"{what}: error of float64", "mpmath", of_truth, 1e-9),
         bounded(f"{what}: the first network's largest error", "mpmath", of_first, np.inf),
-        bounded(f"{what}: the median network's", "float64", median(worst), 5e-3),
-        bounded(f"{what}: the worst network's", "float64", float(worst.max()), 5e-3),
-        bounded(f"{what}: share of errors above 5e-3", "float64", 1 - share, 0.1),
+        bounded(f"{what}: the median network's", "float64", median(errors), 5e-3),
+        bounded(f"{what}: the worst network's", "float64", max(errors), 5e-3),
+        bounded(f"{what}: the worst network's, not compensated", "float64", max(plain), np.inf),
     ]
 
 
@@ -104,11 +108,14 @@ def chain(weights: jax.Array, x: jax.Array) -> jax.Array:
     return jax.lax.scan(step, (x, jnp.eye(x.size)), weights)[0][1]
 
 
-def stack_time() -> tuple[dict[str, Any], dict[str, bool]]:
+def stack_time(kind: str) -> tuple[dict[str, Any], dict[str, bool]]:
+    """Gaussian layers part directions by 7 nats each, orthogonal ones by 2: those are factored several at a time."""
     weights, xs = leaky_stack(128, 64, seed=0), normal(1, (16, 128))
+    if kind == "orthogonal":
+        weights = jax.random.orthogonal(jax.random.key(0), 128, (64,)) * np.float32((2 / (1 + SLOPE**2)) ** 0.5)
     ours = jax.jit(jax.vmap(rx.stack_spectrum(rx.Scan(layer, weights))))
     theirs = jax.jit(jax.vmap(lambda x: chain(weights, x)))
-    what = "stack, width 128, depth 64, 16 examples"
+    what = f"{kind} stack, width 128, depth 64, 16 examples"
     return timed(what, "GEMM chain", lambda: ours(xs), lambda: theirs(xs), 4.0, 3)
 
 
@@ -161,7 +168,14 @@ def _matfree(svd: Any, want: np.ndarray, net: Callable, ours: Callable, x: jax.A
 
 
 def main() -> None:
-    found = [*precision(), stack_time(), exact_time(128), exact_time(256), *largest_time()]
+    found = [
+        *precision(),
+        stack_time("Gaussian"),
+        stack_time("orthogonal"),
+        exact_time(128),
+        exact_time(256),
+        *largest_time(),
+    ]
     columns = ("what", "peer", "relujax", "peer, seconds", "ratio", "limit")
     rows = [{column: row.get(column) for column in columns} for row, _ in found]
     claims = {claim: holds for _, claims in found for claim, holds in claims.items()}

@@ -3,7 +3,8 @@
 The product is held as ``basis @ product``: a well-conditioned basis of the output space, ``(n, k)``, and a matrix whose
 rows have exponents of their own. Between two factorisations layers' Jacobians multiply the basis; Gaussian elimination
 with row exchanges then makes it well-conditioned again and hands its triangle to the product. (Rutishauser's
-Treppeniteration. QR in its place is no more precise and takes more than twice as long.)
+Treppeniteration. QR in its place is no more precise and takes more than twice as long.) A basis in twice the precision
+is multiplied by the layers' own Jacobians, which are exact where a layer rounds each of their entries once.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 
 from .._precision import widen
+from ._doubled import Doubled, doubled, factored, multiplied
 from ._scaled import Scaled, identity, times
 
 
@@ -26,22 +28,24 @@ class Pushed:
 
     Attributes:
         point: where the next layer is taken, a pytree.
-        basis: ``(n, k)``.
+        basis: ``(n, k)``, once or twice the precision.
         product: ``(k, inputs)``.
         rank: no more than so many singular values are not zero; from rows of zeros, such as inactive units leave.
+        spread: nats that the last factorisation found between directions; infinite where it lost one.
     """
 
     point: Any
-    basis: jax.Array
+    basis: jax.Array | Doubled
     product: Scaled
     rank: jax.Array
+    spread: jax.Array
 
 
 def started(x: Any) -> Pushed:
     """Before the first layer: directions in general position, so that no later step meets a zero by its order."""
     flat = widen(ravel_pytree(x)[0])
     size = flat.size
-    return Pushed(x, _directions(size, flat.dtype), identity(size, flat.dtype), jnp.asarray(size, "int32"))
+    return _started(x, _directions(size, flat.dtype), jnp.asarray(size, "int32"))
 
 
 def started_narrow(layer: Callable, x: Any) -> Pushed:
@@ -51,7 +55,17 @@ def started_narrow(layer: Callable, x: Any) -> Pushed:
     jacobian = widen(jax.vmap(lambda row: pull(row)[0])(jnp.eye(out.size, dtype=out.dtype)))
     row_space = jnp.linalg.qr(jacobian.T, mode="r").T
     basis = row_space @ _directions(out.size, jacobian.dtype)
-    return Pushed(point, basis, identity(out.size, basis.dtype), _nonzero_rows(jacobian))
+    return _started(point, basis, _nonzero_rows(jacobian))
+
+
+def _started(point: Any, basis: jax.Array, rank: jax.Array) -> Pushed:
+    return Pushed(point, basis, identity(basis.shape[1], basis.dtype), rank, jnp.zeros((), basis.dtype))
+
+
+def with_doubled_basis(state: Pushed) -> Pushed:
+    """Carried on in twice the precision."""
+    basis = state.basis
+    return replace(state, basis=basis if isinstance(basis, Doubled) else doubled(basis))
 
 
 def pushed(state: Pushed, layer: Callable) -> Pushed:
@@ -61,30 +75,47 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
     def push(column: jax.Array) -> tuple:
         return jax.jvp(lambda flat: _raveled(layer, unravel(flat)), (flat,), (column,), has_aux=True)[1:]
 
-    basis, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(state.basis.astype(flat.dtype))
-    basis = widen(basis)
-    return Pushed(point, basis, state.product, jnp.minimum(state.rank, _nonzero_rows(basis)))
+    basis = state.basis
+    tangents = jnp.eye(flat.size, dtype=flat.dtype) if isinstance(basis, Doubled) else basis.astype(flat.dtype)
+    images, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(tangents)
+    images = widen(images)
+    basis = multiplied(images, basis) if isinstance(basis, Doubled) else images
+    return replace(state, point=point, basis=basis, rank=jnp.minimum(state.rank, _nonzero_rows(images)))
 
 
 @jax.jit
 def eliminated(state: Pushed) -> Pushed:
     """Factored: the lower triangle is the new basis, the upper one goes into the product."""
-    columns = min(state.basis.shape)
-    packed, _, order = jax.lax.linalg.lu(state.basis)
-    upper = jnp.triu(packed[:columns])
-    pivots = jnp.abs(jnp.diagonal(upper))
-    rounding = 2 * jnp.finfo(packed.dtype).eps * jnp.max(jnp.abs(upper))
-    dead = (jnp.arange(columns, dtype=jnp.int32) >= state.rank) | (pivots <= rounding)
+    basis = state.basis
+    lower, upper = factored(basis) if isinstance(basis, Doubled) else _factored(basis)
+    pivots, largest = jnp.abs(jnp.diagonal(upper)), jnp.max(jnp.abs(upper))
+    possible = jnp.arange(len(pivots), dtype=jnp.int32) < state.rank
+    alive = possible & (pivots > 2 * relative_precision(state) * largest)
+    basis = jax.tree.map(lambda a: jnp.where(alive[None, :], a, 0), lower)
+    product = times(jnp.where(alive[:, None], upper, 0), state.product)
+    smallest = jnp.min(jnp.where(alive, pivots, jnp.where(possible, 0, largest)))
+    return replace(state, basis=basis, product=product, spread=jnp.log(largest) - jnp.log(smallest))
+
+
+def relative_precision(state: Pushed) -> float:
+    """Of the basis, to its largest entries."""
+    eps = float(jnp.finfo(state.spread.dtype).eps)
+    return eps**1.5 if isinstance(state.basis, Doubled) else eps
+
+
+def _factored(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The lower triangle, its rows in the order of the matrix, and the upper one."""
+    columns = min(matrix.shape)
+    packed, _, order = jax.lax.linalg.lu(matrix)
     lower = jnp.tril(packed[:, :columns], -1) + jnp.eye(len(packed), columns, dtype=packed.dtype)
-    basis = jnp.where(dead[None, :], 0, lower[jnp.argsort(order)])
-    product = times(jnp.where(dead[:, None], 0, upper), state.product)
-    return replace(state, basis=basis, product=product)
+    return lower[jnp.argsort(order)], jnp.triu(packed[:columns])
 
 
 @jax.jit
 def finished(state: Pushed) -> Scaled:
     """The Jacobian, turned in its output space: its singular values are those of the whole."""
-    return times(jnp.linalg.qr(state.basis, mode="r"), state.product)
+    basis = state.basis.high if isinstance(state.basis, Doubled) else state.basis
+    return times(jnp.linalg.qr(basis, mode="r"), state.product)
 
 
 def _directions(size: int, dtype: DTypeLike) -> jax.Array:

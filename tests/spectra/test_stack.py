@@ -12,7 +12,7 @@ import pytest
 
 import relujax as rx
 from benchmarks.exact_products import exact_log_singular_values, layer_jacobians
-from relujax.spectra import lyapunov_exponents
+from relujax.spectra import _stack, lyapunov_exponents
 
 RNG = np.random.default_rng(0)
 
@@ -33,15 +33,53 @@ def leaky_layer(h, w):
     return rx.leaky_relu(w @ h, 0.2)
 
 
-def test_every_value_of_a_leaky_stack_is_right_where_a_plain_product_keeps_few():
+@pytest.mark.parametrize(("compensated", "error"), [(True, 1e-4), (False, 5e-3)])
+def test_every_value_of_a_leaky_stack_is_right_where_a_plain_product_keeps_few(compensated, error):
     rng, width, slope = np.random.default_rng(1), 8, 0.2
     scale = np.sqrt(2 / (1 + slope**2) / width) * np.exp(0.08)  # against what so narrow a stack loses per layer
     weights = (scale * rng.standard_normal((200, width, width))).astype(np.float32)
     x = rng.standard_normal(width).astype(np.float32)
     want = exact_log_singular_values(layer_jacobians(weights, x, slope), digits=400)
     assert want[0] - want[-1] > 300  # nats, where float32 spans 16
-    found = jax.jit(rx.stack_spectrum(rx.Scan(leaky_layer, jnp.asarray(weights))))(x)
-    np.testing.assert_allclose(found, want, atol=5e-3, rtol=0)
+    found = jax.jit(rx.stack_spectrum(rx.Scan(leaky_layer, jnp.asarray(weights)), compensated=compensated))(x)
+    np.testing.assert_allclose(found, want, atol=error, rtol=0)
+
+
+def known_stack(*conditions, width=40):
+    """Layers that hand orthogonal directions on, and the logarithms of the singular values of their product."""
+    rng = np.random.default_rng(3)
+    sizes = np.stack([np.geomspace(1, 1 / condition, width) for condition in conditions])
+    turns = np.linalg.qr(rng.standard_normal((len(conditions) + 1, width, width)))[0]
+    return np.float32(turns[1:] * sizes[:, None, :] @ turns[:-1].swapaxes(1, 2)), np.log(sizes).sum(axis=0)
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_groups_of_layers_shrink_where_layers_part_more(compensated):
+    """A tame half, then layers of which one alone nearly fills the digits of float32."""
+    weights, want = known_stack(*[1.1] * 40, *[3e3] * 20)
+    found = jax.jit(rx.stack_spectrum(rx.Scan(linear, weights), compensated=compensated))(normal(40))
+    np.testing.assert_allclose(found, want, atol=5e-3)
+
+
+def test_examples_decide_together_how_many_layers_to_factor_at_once():
+    tame, of_tame = known_stack(*[1.1] * 40)
+    wild, of_wild = known_stack(*[1.1] * 20, *[3e3] * 20)
+    found = jax.jit(jax.vmap(lambda w: rx.stack_spectrum(rx.Scan(linear, w))(jnp.ones(40, "float32"))))(
+        np.stack([tame, wild])
+    )
+    np.testing.assert_allclose(found, [of_tame, of_wild], atol=5e-3)
+
+
+@pytest.mark.parametrize(("condition", "least", "most"), [(1.5, 5, 20), (100.0, 64, 68)])
+def test_tame_layers_are_factored_in_groups(condition, least, most, monkeypatch):
+    """Groups part directions by 6 nats: one layer of 4.6, or up to 15 of 0.4, whose pivots part more than they do."""
+    count, factor = [], _stack.eliminated
+    monkeypatch.setattr(_stack, "eliminated", lambda s: jax.debug.callback(lambda: count.append(1)) or factor(s))
+    weights, want = known_stack(*[condition] * 64)
+    found = rx.stack_spectrum(rx.Scan(linear, weights))(normal(40))
+    jax.effects_barrier()
+    np.testing.assert_allclose(found, want, atol=5e-3)
+    assert least <= len(count) <= most
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 5), (5, 1), (6, 3), (16, 5)])
@@ -101,14 +139,15 @@ def test_trees_scanned_bodies_and_half_precision():
     np.testing.assert_allclose(half, np.log([8, 8]), atol=0.05)  # directions have 8 bits
 
 
-def test_compiling_does_not_depend_on_depth():
+@pytest.mark.parametrize("interval", [None, 2])
+def test_compiling_does_not_depend_on_depth(interval):
     def lines(depth):
-        run = rx.stack_spectrum(rx.Scan(linear, np.ones((depth, 2, 2), np.float32)), interval=2)
+        run = rx.stack_spectrum(rx.Scan(linear, np.ones((depth, 2, 2), np.float32)), interval=interval)
         return len(jax.jit(run).lower(np.ones(2, np.float32)).as_text().splitlines())
 
     assert lines(1000) == lines(10)
     traced = chex.assert_max_traces(linear, n=3)  # its shapes, and the scan
-    rx.stack_spectrum(rx.Scan(traced, np.ones((500, 2, 2), np.float32)))(np.ones(2, np.float32))
+    rx.stack_spectrum(rx.Scan(traced, np.ones((500, 2, 2), np.float32)), interval=interval)(np.ones(2, np.float32))
 
 
 def test_lyapunov_exponents_of_gaussian_layers():
