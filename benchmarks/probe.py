@@ -26,9 +26,9 @@ from .memory import bytes_per_element, compiled_bytes, loss, temporary_bytes
 
 DEPTH, EXAMPLES = 8, 256
 STEP = {256: 1.10, 1024: 1.05}
-# XLA for CPU plans the buffers of a flat program for speed, and the statistics of each layer get some of their own; in
-# a scan a branch that reads the signal costs one activation. Asserted of the reference stack, where 1.02 is the goal:
-BYTES = {"scan": 1.06, "unrolled": 1.20}
+# Asserted of the reference stack, where 1.02 is the goal. Unrolled, XLA for CPU makes the last layer's cotangent from
+# its activation's input and never writes the output, which the statistics need: one activation in 32, or in 17.
+BYTES = {"scan": 1.02, "unrolled": 1.08}
 LEAN = {"scan": 4.95, "unrolled": 4.5}
 
 
@@ -223,7 +223,12 @@ def resnet_row(rounds: int) -> dict[str, Any]:
 
 
 def tracing_row(rounds: int) -> dict[str, Any]:
-    """Finding the sites, and writing the program anew with none of them changed, by what tracing it once takes."""
+    """Finding the sites, and writing the program anew with none of them changed, by what tracing it once takes.
+
+    What is counted is all that ``make_jaxpr`` of the rewritten function takes beyond ``make_jaxpr`` of the function:
+    the search, each equation bound again, and the tracing of the activation that is put in. Tracing the function
+    itself, which both do, is taken off.
+    """
     params = {"stem": normal(0, (3, 3, 3, 8)), "blocks": [(normal(i, (3, 3, 8, 8)),) * 2 for i in range(12)]}
     x = normal(1, (2, 8, 8, 3))
     seconds: dict[str, list[float]] = {"plain": [], "relujax": []}

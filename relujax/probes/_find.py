@@ -52,12 +52,26 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
 def parameter_names(args: tuple) -> tuple[str, ...]:
     """A name for each flat argument: its tree path in the first argument, "" elsewhere.
 
+    Where two paths read the same, the later one gets a number.
+
     >>> parameter_names(({"up": {"kernel": 1.0, "bias": 0.0}}, 2.0))
     ('up/bias', 'up/kernel', '')
+    >>> parameter_names(({"up": {"bias": 0.0}, "up/bias": 1.0},))
+    ('up/bias', 'up/bias_1')
     """
-    named = [_path_name(path) for path, _ in jax.tree.leaves_with_path(args[0])] if args else []
+    paths = [_path_name(path) for path, _ in jax.tree.leaves_with_path(args[0])] if args else []
+    taken: set[str] = set()
+    named = [_unique(path, taken) if path else path for path in paths]
     rest = len(jax.tree.leaves(args)) - len(named)
     return (*named, *[""] * rest)
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """A name, with a number where it is taken; from then on it is."""
+    candidates = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
+    unique = next(candidate for candidate in candidates if candidate not in taken)
+    taken.add(unique)
+    return unique
 
 
 def _path_name(path: tuple) -> str:
@@ -182,10 +196,7 @@ class _Finder:
 
     def _site(self, step: Step, kind: str, origins: frozenset, source: str | None, place: _Place) -> Site:
         module, weights = _nearest_module(origins)
-        name = jx.joined(module or jx.joined(place.stack, step.stack), kind)
-        candidates = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
-        unique = next(candidate for candidate in candidates if candidate not in self.names)
-        self.names.add(unique)
+        unique = _unique(jx.joined(module or jx.joined(place.stack, step.stack), kind), self.names)
         node = step.outputs[0]
         return Site(
             unique,

@@ -15,9 +15,9 @@ from ._graph import Node, is_floating
 
 #: Where a function is compared with the activations that are known.
 _NEGATIVE = [-1, -40, -9, -5, -3.3, -2.7, -1.9, -0.6, -0.3, -0.04]
-_POINTS = np.array([1.3, *_NEGATIVE, 0.04, 0.2, 0.5, 0.9, 2.2, 2.9, 3.3, 4.6, 5.5, 7, 40, 500])
-#: The number that stands for a parameter, such as the slope of PReLU.
-_PARAMETER = 0.25
+_POINTS = np.array([1.3, *_NEGATIVE, 0.04, 0.2, 0.5, 0.9, 2.2, 2.9, 3.3, 4.6, 5.5, 7, 40, 500, 1e-6, -1e-6])
+#: The numbers that stand for a parameter, such as the slope of PReLU; the first is a usual one.
+_PARAMETERS = (0.25, 1.5, -0.5)
 #: How far the search for an activation's input goes back, in equations.
 _FAR = 40
 
@@ -140,12 +140,14 @@ class Form:
         x: its input.
         options: arguments of the registry's function that make it the same; a node where that is a parameter.
         inside: the equations in between, which are no activations by themselves.
+        always: whether it is the same for every value of the parameter: ``maximum(x, a * x)`` is PReLU up to a = 1.
     """
 
     kind: str
     x: Node
     options: Mapping[str, Any]
     inside: tuple[Node, ...]
+    always: bool = True
 
 
 def _apply(eqn: Any, values: list) -> Any:
@@ -235,6 +237,13 @@ def _sampled(node: Node, known: dict[int, Any]) -> Any:
     return value
 
 
+def _values(node: Node, x: Node, parameters: list[Node], number: float) -> np.ndarray:
+    """What a node is at the sample points of its input, where its parameters have this value."""
+    known = {x.order: _POINTS} | {p.order: number for p in parameters}
+    with np.errstate(all="ignore"):
+        return np.broadcast_to(np.asarray(_sampled(node, known), float), _POINTS.shape)
+
+
 def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
     """The activation that ends in this equation, or None; one that ``is_named`` is not looked behind."""
     aval = node.aval
@@ -245,18 +254,18 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
     for x, parameters, between in _inputs(node):
         alike = x.aval.shape == aval.shape and is_floating(x.aval.dtype)
         if alike and (bends(node) or any(map(bends, between))):
-            sampled = {x.order: _POINTS} | {p.order: _PARAMETER for p in parameters}
+            numbers = _PARAMETERS if parameters else _PARAMETERS[:1]
             try:
-                with np.errstate(all="ignore"):
-                    values = np.broadcast_to(np.asarray(_sampled(node, sampled), float), _POINTS.shape)
+                values = [_values(node, x, parameters, number) for number in numbers]
             except (_NotElementwise, TypeError, ValueError):
                 return None
-            found = (
-                _with_parameter(values, parameters[0])
-                if parameters
-                else _without(values, float(jnp.finfo(aval.dtype).eps))
-            )
-            if found is not None:
+            if parameters:
+                first, *others = map(_with_parameter, values, numbers)
+                if first is not None:
+                    kind, option = first
+                    always = all(other == first for other in others)
+                    return Form(kind, x, {option: parameters[0]}, tuple(between), always)
+            elif found := _without(values[0], float(jnp.finfo(aval.dtype).eps)):
                 kind, options = found
                 return Form(kind, x, options, tuple(between))
         if x.eqn is not None and is_named(x):
@@ -274,18 +283,23 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
     if not _same(values[_POINTS > 0], _POINTS[_POINTS > 0]):
         return None
     slope, alpha = -values[1], -values[2]
-    if 0 < slope < 1 and _same(values, np.where(_POINTS > 0, _POINTS, slope * _POINTS)):
+    if (
+        slope > 0
+        and not np.isclose(slope, 1, rtol=1e-6)
+        and _same(values, np.where(_POINTS > 0, _POINTS, slope * _POINTS))
+    ):
         return "leaky_relu", {"negative_slope": float(np.float32(slope))}
     if alpha > 0 and np.allclose(values, np.where(_POINTS > 0, _POINTS, alpha * _elu(_POINTS)), rtol=1e-5, atol=1e-6):
         return "elu", {"alpha": float(np.float32(alpha))}
     return None
 
 
-def _with_parameter(values: np.ndarray, parameter: Node) -> tuple[str, dict[str, Any]] | None:
-    if _same(values, np.where(_POINTS > 0, _POINTS, _PARAMETER * _POINTS)):
-        return "prelu", {"slope": parameter}
-    if np.allclose(values, _POINTS * _sigmoid(_PARAMETER * _POINTS), rtol=1e-5, atol=1e-6):
-        return "swish", {"beta": parameter}
+def _with_parameter(values: np.ndarray, number: float) -> tuple[str, str] | None:
+    """The kind whose values these are at that value of its parameter, and what that is called."""
+    if _same(values, np.where(_POINTS > 0, _POINTS, number * _POINTS)):
+        return "prelu", "slope"
+    if np.allclose(values, _POINTS * _sigmoid(number * _POINTS), rtol=1e-5, atol=1e-6):
+        return "swish", "beta"
     return None
 
 

@@ -21,6 +21,8 @@ _COUNTED_BY_FLOATS = 2**24
 _SQUARES_FROM = 1e-30
 #: Into parts of this size a count of 31 bits is split.
 _PART = 2**16
+#: In so many parts, or fewer, a signal is measured that needs care.
+_SIGNAL_PARTS = 64
 
 
 def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None) -> SiteStats:
@@ -34,16 +36,14 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
         edges: edges of the histogram of outputs, ascending; None for no such histogram.
         mask: positions ``(examples, ...)`` to leave out where it is False.
     """
-    y = widen(site.in_rows(y))
+    y = widen(site.in_rows(jax.lax.optimization_barrier(y)))
     slope = None if slope is None else widen(site.in_rows(slope))
     row = ACTIVATIONS[site.kind]
     floor, saturates = SLOPE_FLOOR * row.steepest, row.active == "unsaturated"
     if mask is None and math.prod(y.shape[:-1]) < _COUNTED_BY_FLOATS:
         sums = _quick_sums(y, slope, floor, saturates)
         checked = jnp.isfinite(sums["square"]) & (sums["passing"] >= 0)
-        sums = jax.lax.cond(
-            jnp.all(checked), lambda: sums, lambda: _careful_sums_by_example(y, slope, floor, saturates)
-        )
+        sums = jax.lax.cond(_all(checked), lambda: sums, lambda: _careful_sums_by_example(y, slope, floor, saturates))
     else:
         within = None if mask is None else mask[..., None]
         sums = _careful_sums(y, slope, floor, saturates, within)
@@ -64,6 +64,11 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
         site=site,
         edges=edges,
     )
+
+
+def _all(conditions: jax.Array) -> jax.Array:
+    """``jnp.all``, by the smallest of some floats: XLA for CPU reduces these in one go, and booleans in two steps."""
+    return jnp.min(conditions.astype(jnp.float32), initial=1) > 0
 
 
 def _over(site: Site, roles: tuple[str, ...], value: jax.Array) -> jax.Array:
@@ -119,20 +124,23 @@ def _quick_sums(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict
     XLA for CPU sums ``sign(y)`` as it reads ``y``, where it would write down all that ``y > 0`` says before it counts.
     """
     axes, of_example = tuple(range(y.ndim - 1)), tuple(range(1, y.ndim))
+    never_negative = slope is None
 
-    def positive(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    def positive(x: jax.Array, axes: tuple[int, ...], signed: bool = False) -> jax.Array:
         signs = jnp.sign(x)
         total = jnp.sum(signs, axis=axes)
-        return total if x is not y or slope is None else (total + jnp.sum(jnp.abs(signs), axis=axes)) / 2
+        return (total + jnp.sum(jnp.abs(signs), axis=axes)) / 2 if signed else total
 
-    largest = jnp.max(jnp.abs(y), axis=axes, initial=0)
+    largest = jnp.max(y if never_negative else jnp.abs(y), axis=axes, initial=0)
     sums = {"total": jnp.sum(y, axis=axes), "square": jnp.sum(y * y, axis=axes), "largest": largest}
     passing = y
     if slope is not None:
         below = np.nextafter(slope.dtype.type(floor), slope.dtype.type(0))
         passing = jnp.maximum(jnp.abs(slope) - below, 0)
-    active = passing if saturates else y
-    counts = {"active": positive(active, axes), "by_example": positive(active, of_example)}
+    active, signed = (passing, False) if saturates else (y, not never_negative)
+    # Signs that two sums share are written down by XLA for CPU; behind a barrier it does not know that they are equal.
+    again = jax.lax.optimization_barrier(active)
+    counts = {"active": positive(active, axes, signed), "by_example": positive(again, of_example, signed)}
     counts["passing"] = counts["active"] if passing is active else positive(passing, axes)
     # A NaN is counted as below nothing, and told by that.
     counts = {k: jnp.where(v >= 0, v, -1).astype(jnp.int32) for k, v in counts.items()}
@@ -153,12 +161,14 @@ def _histogram(active: jax.Array, size: Any) -> jax.Array:
     ``size``: elements of each example, one per example or one for all.
     """
     # Bin edges in whole numbers of elements: no share near an edge is rounded into the wrong bin.
-    whole, rest, i = size // ACTIVE_BINS, size % ACTIVE_BINS, np.arange(1, ACTIVE_BINS, dtype=np.int32)[None]
-    edges = whole[:, None] * i + (rest[:, None] * i + ACTIVE_BINS - 1) // ACTIVE_BINS
+    whole, rest, i = size // ACTIVE_BINS, size % ACTIVE_BINS, np.arange(1, ACTIVE_BINS, dtype=np.int32)[:, None]
+    edges = whole[None] * i + (rest[None] * i + ACTIVE_BINS - 1) // ACTIVE_BINS
     # How many reach each edge, and the differences: comparisons, where a search and a scatter would be loops.
-    counted = jnp.broadcast_to(size[:, None] > 0, (*active.shape, 1))
-    reach = jnp.sum((active[:, None] >= edges) & counted, axis=0, dtype=jnp.int32)
-    everything = jnp.sum(counted, axis=0, dtype=jnp.int32)
+    counted = jnp.broadcast_to(size[None] > 0, (1, len(active)))
+    # XLA for CPU sums floats in one go, and integers in several steps.
+    dtype = jnp.float32 if len(active) < _COUNTED_BY_FLOATS else jnp.int32
+    reach = jnp.sum((active[None] >= edges) & counted, axis=1, dtype=dtype).astype(jnp.int32)
+    everything = jnp.sum(counted, axis=1, dtype=jnp.int32)
     return jnp.concatenate([everything, reach]) - jnp.concatenate([reach, jnp.zeros(1, jnp.int32)])
 
 
@@ -171,22 +181,40 @@ def measure_signal(g: jax.Array, mask: jax.Array | None = None) -> Signal:
     """
     g = widen(g)
     axes = tuple(range(g.ndim - 1))
-
-    def carefully() -> tuple[jax.Array, jax.Array]:
-        counted = g != 0 if mask is None else (g != 0) & mask[..., None]
-        return stable_norm(g, axes), jnp.sum(counted, axis=axes, dtype=jnp.int32)
-
     if mask is None and math.prod(g.shape[:-1]) < _COUNTED_BY_FLOATS:
         signs, square = jnp.sum(jnp.abs(jnp.sign(g)), axis=axes), jnp.sum(g * g, axis=axes)
         # Squares of small numbers underflow, those of large ones overflow, and a NaN is not counted.
         plain = (signs == 0) | ((square > _SQUARES_FROM) & (square < jnp.inf))
         counted = jnp.where(signs >= 0, signs, 0).astype(jnp.int32)
-        norm, nonzero = jax.lax.cond(jnp.all(plain), lambda: (jnp.sqrt(square), counted), carefully)
+        norm, nonzero = jax.lax.cond(
+            _all(plain), lambda: (jnp.sqrt(square), counted), lambda: _careful_signal_by_part(g)
+        )
     else:
-        norm, nonzero = carefully()
+        norm, nonzero = _careful_signal(g, mask)
     # Gradients are floats, and a float32 counts to 2**24: two parts, each exact.
     parts = ((nonzero // _PART).astype(jnp.float32), (nonzero % _PART).astype(jnp.float32))
     return Signal(norm=norm, zeros=parts)
+
+
+def _careful_signal(g: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """Norm and non-zero entries per unit."""
+    axes = tuple(range(g.ndim - 1))
+    counted = g != 0 if mask is None else (g != 0) & mask[..., None]
+    return stable_norm(g, axes), jnp.sum(counted, axis=axes, dtype=jnp.int32)
+
+
+def _careful_signal_by_part(g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same, one part of the rows after the other: little memory, for squares that underflow and for NaN."""
+    rows, units = math.prod(g.shape[:-1]), g.shape[-1]
+    parts = math.gcd(rows, _SIGNAL_PARTS)
+
+    def add(sums: tuple, part: jax.Array) -> tuple[tuple, None]:
+        norm, nonzero = _careful_signal(part)
+        return (jnp.hypot(sums[0], norm), sums[1] + nonzero), None
+
+    g = g.reshape(parts, rows // parts, units)
+    nothing = jax.tree.map(lambda v: jnp.where(False, v, jnp.zeros_like(v)), _careful_signal(g[0]))
+    return jax.lax.scan(add, nothing, g)[0]
 
 
 def empty_signal(site: Site, behind: bool) -> Signal:

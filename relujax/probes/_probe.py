@@ -13,9 +13,9 @@ import numpy as np
 from ._graph import Path
 from ._measure import empty_signal, measure, measure_signal, stable_norm, with_signal
 from ._merge import join, repeat
-from ._run import Instrumented, Use, Verb, instrument, varying_as
 from ._sites import Match, Site, nearest
 from ._statistics import Signal, SiteStats, Stats
+from .interpreter import Instrumented, Use, Verb, instrument, varying_as
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
 _PASSING_WHERE_ACTIVE = ("relu", "crelu", "relu_squared", "relu_power")
@@ -281,6 +281,9 @@ def _measured(site: Site, kept: tuple, g: jax.Array) -> tuple[jax.Array, Signal,
     if pull is not None:
         [behind] = pull(g)
         signal = replace(signal, behind=stable_norm(measure_signal(site.in_rows(behind)).norm))
+    if g.size:
+        # Always true, but XLA cannot know: it measures first, and then writes the next cotangent over this one.
+        g = jnp.where(signal.zeros[1].reshape(-1)[0] >= 0, g, jnp.zeros_like(g))
     return g, signal, None, None
 
 

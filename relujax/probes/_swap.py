@@ -10,8 +10,8 @@ from ..functions import ACTIVATIONS
 from ..gradients import few_bit as _few_bit
 from . import _jaxpr as jx
 from ._graph import Node
-from ._run import Instrumented, Use, Verb, instrument
 from ._sites import nearest
+from .interpreter import Instrumented, Use, Verb, instrument
 
 
 def _replaced(fun: Callable, choose: Callable[[Instrumented], Callable[[Use], Any]]) -> Callable:
@@ -29,7 +29,9 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
     Args:
         fun: any JAX function; it is not edited, only traced.
         activations: what to put in the place of what: by kind (``"relu"``) or by the name of a site, as
-            :func:`relujax.sites` lists them (``"layer3/relu"``); the name wins. Each is a function of one array.
+            :func:`relujax.sites` lists them (``"layer3/relu"``); the name wins. A name that is also a kind, as that of
+            the first ReLU outside of any module, means all of the kind; with a slash before it (``"/relu"``) it means
+            that one site. Each is a function of one array.
 
     Returns:
         ``swapped(*args)``, pure, jittable and differentiable, which returns what ``fun(*args)`` would. Of a gated
@@ -50,16 +52,18 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
 
     def choose(traced: Instrumented) -> Callable[[Use], Any]:
         sites = traced.finding.sites
-        known = {key for site in sites for key in (site.kind, site.name)}
+        names = {site.name for site in sites}
+        known = {site.kind for site in sites} | names
         for key in activations:
-            if key not in known:
+            if key not in known and key.removeprefix("/") not in names:
                 raise ValueError(
                     f"cannot swap {key!r}: no site has that kind or name; expected one such as {nearest(key, known)}"
                 )
 
         def output(use: Use) -> Any:
             site = use.site
-            other = others.get(site.name, others.get(site.kind))
+            keys = (f"/{site.name}", site.name, site.kind)
+            other = next((others[key] for key in keys if key in others), None)
             return use.output() if other is None else _exchanged(use, other)
 
         return output
@@ -123,7 +127,7 @@ def _lean_output(use: Use, bits: int | None) -> jax.Array:
     if match.gate is not None or match.eqn.primitive.name == "custom_vjp_call":
         return use.output()
     if match.form is not None:
-        if match.eqn.primitive.name in jx.CUSTOM_CALLS:
+        if match.eqn.primitive.name in jx.CUSTOM_CALLS or not match.form.always:
             return use.output()
         parameters = [use.value(v) for v in match.form.options.values() if isinstance(v, Node)]
         act = use.registered

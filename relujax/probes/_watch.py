@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ._probe import probe_grad
-from ._run import zeros_of
+from .interpreter import zeros_of
 
 
 def watch(

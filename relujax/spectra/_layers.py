@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from .._precision import in_full_precision
 from ..probes import capture
-from ..probes._run import Verb, instrument
+from ..probes.interpreter import Verb, instrument
 from ._exact import singular_values_of
 
 

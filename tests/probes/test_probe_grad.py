@@ -233,3 +233,16 @@ def test_argument_numbers_of_other_types(argnums):
     got = rx.probe_grad(loss, argnums)(*args)[0][1]
     plain = int(argnums) if isinstance(argnums, np.int64) else tuple(map(int, argnums))
     chex.assert_trees_all_close(got, jax.grad(loss, plain)(*args), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [128, 7])
+def test_a_signal_whose_squares_underflow_overflow_or_are_not_numbers(rows):
+    """Measured by parts, 64 of them or one: squares of 3e-30 are 0 in float32, those of 3e20 infinite."""
+    g = np.zeros((rows, 3), np.float32)
+    g[:, 0] = 3e-30
+    g[::2, 1], g[1, 1] = 1, np.nan
+    g[0, 2], g[1, 2] = 3e20, 4e20
+    _, stats = rx.probe_grad(lambda x: jnp.sum(rx.relu(x) * g))(jnp.ones_like(g))
+    signal = stats["relu"].signal
+    np.testing.assert_allclose(signal.norm, np.float32([3e-30 * rows**0.5, np.nan, 5e20]), rtol=1e-5)
+    assert signal.zeros.tolist() == [0, rows // 2 - 1, rows - 2]

@@ -556,3 +556,17 @@ def test_a_parameter_that_is_called_value_keeps_its_name():
     found = rx.sites(fun, {"attention": {"query": w, "value": w}, "value": w}, x)
     assert [site.weights for site in found] == [("attention/query",), ("attention/value",), ("value",)]
     assert [site.name for site in found] == ["attention/relu", "attention/gelu", "value/tanh"]
+
+
+def test_parameters_whose_paths_read_the_same_are_told_apart():
+    params = {"a": {"w": np.ones((3, 3), np.float32)}, "a/w": np.zeros((3, 3), np.float32)}
+    x = np.ones((2, 3), np.float32)
+
+    def fun(params, x):
+        return rx.relu(rx.relu(x @ params["a"]["w"]) @ params["a/w"])
+
+    assert [site.weights for site in rx.sites(fun, params, x)] == [("a/w",), ("a/w_1",)]
+    gradient = jax.grad(lambda params: fun(params, x).sum() + fun(params, x + 1).sum())(params)
+    leaves = dict(zip(rx.probes.parameter_names((gradient,)), jax.tree.leaves(gradient), strict=True))
+    assert leaves["a/w"] is gradient["a"]["w"]
+    assert leaves["a/w_1"] is gradient["a/w"]

@@ -62,6 +62,79 @@ def test_the_name_of_a_site_wins_over_its_kind():
     chex.assert_trees_all_close(both(kept), both(functools.partial(fun, rx.elu, jax.nn.relu)), rtol=1e-5)
 
 
+def test_a_slash_says_that_a_name_is_no_kind():
+    def fun(act, other, x):
+        return other(jnp.cos(act(x)))
+
+    plain = functools.partial(fun, jax.nn.relu, jax.nn.relu)
+    assert [site.name for site in rx.sites(plain, X)] == ["relu", "relu_1"]
+    for key, act, other in (("relu", rx.elu, rx.elu), ("/relu", rx.elu, jax.nn.relu), ("/relu_1", jax.nn.relu, rx.elu)):
+        np.testing.assert_allclose(rx.swap(plain, {key: rx.elu})(X), fun(act, other, X), rtol=1e-6)
+    both = rx.swap(plain, {"relu": rx.tanh, "/relu": rx.elu})
+    np.testing.assert_allclose(both(X), fun(rx.elu, rx.tanh, X), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"cannot swap '/relu_2'"):
+        rx.swap(plain, {"/relu_2": rx.elu})(X)
+
+
+#: Forms with a parameter: at some of its values another member of the registry, or none.
+PARAMETRIC = {
+    "leaky_relu": lambda x, a: jax.nn.leaky_relu(x, a),
+    "elu": lambda x, a: jax.nn.elu(x, a),
+    "squareplus": lambda x, a: jax.nn.squareplus(x, a),
+    "where": lambda x, a: jnp.where(x > 0, x, a * x),
+    "sum": lambda x, a: jnp.maximum(x, 0) + a * jnp.minimum(x, 0),
+    "maximum": lambda x, a: jnp.maximum(x, a * x),
+    "where elu": lambda x, a: jnp.where(x > 0, x, a * jnp.expm1(x)),
+    "clip": lambda x, a: jnp.clip(x, 0, a),
+    "threshold": lambda x, a: jnp.where(x > a, x, 0),
+    "swish": lambda x, a: x * jax.nn.sigmoid(a * x),
+}
+
+
+@pytest.mark.parametrize("learned", [False, True], ids=["bound", "learned"])
+@pytest.mark.parametrize("name", PARAMETRIC)
+def test_lean_and_probe_at_several_values_of_a_parameter(name, learned):
+    """Off the kinks, where conventions differ; integers are bound as such."""
+    x = np.concatenate([np.linspace(-4.01, 4.02, 40), [0.004, -0.004]]).astype(np.float32).reshape(6, 7)
+
+    def results(wrap, number):
+        with jax.numpy_dtype_promotion("standard"):
+            act = PARAMETRIC[name]
+            if learned:
+                call = wrap(lambda params, x: act(x, params["a"]) @ jnp.eye(7, dtype=x.dtype))
+                return jax.value_and_grad(lambda p: jnp.sum(jnp.sin(call(p, x))))({"a": np.float32(number)})
+            call = wrap(lambda x: act(x, number) @ jnp.eye(7, dtype=x.dtype))
+            return jax.value_and_grad(lambda x: jnp.sum(jnp.sin(call(x))))(x)
+
+    for number in (0, 1, 2, 0.3, 0.005, -1, -0.4):
+        if name == "squareplus" and number <= 0:
+            continue  # sqrt(x^2 + b) is of positive b
+        plain = results(lambda f: f, number)
+        for verb in (rx.lean, lambda f: lambda *args: rx.probe(f)(*args)[0]):
+            chex.assert_trees_all_close(results(verb, number), plain, rtol=2e-5, atol=2e-5)
+
+
+def test_a_form_that_is_one_only_at_some_values_is_found_and_left_alone():
+    """The larger of x and a x is PReLU up to a = 1: beyond it the other half is scaled."""
+
+    def fun(params, x):
+        return jnp.maximum(x, params["a"] * x)
+
+    x = np.float32([[-1.0, 2.0]])
+    [site] = rx.sites(fun, {"a": np.float32(0.5)}, x)
+    assert site.kind == "prelu"
+    np.testing.assert_array_equal(rx.lean(fun)({"a": np.float32(3)}, x), [[-1.0, 6.0]])
+
+
+@pytest.mark.parametrize(("slope", "kinds"), [(0.0, ["relu"]), (0.3, ["leaky_relu"]), (3.0, ["leaky_relu"]), (1.0, [])])
+def test_slopes_that_are_written_out(slope, kinds):
+    assert [site.kind for site in rx.sites(lambda x: jnp.where(x > 0, x, np.float32(slope) * x), X)] == kinds
+
+
+def test_a_threshold_near_zero_is_no_relu():
+    assert not rx.sites(lambda x: jnp.where(x > np.float32(0.01), x, np.float32(0)), X)
+
+
 RAW = {
     "maximum": lambda x, a: jnp.maximum(x, 0),
     "where": lambda x, a: jnp.where(x > 0, x, 0),
