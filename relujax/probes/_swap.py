@@ -9,7 +9,6 @@ from jax.core import Tracer
 from ..functions import ACTIVATIONS
 from ..gradients import few_bit as _few_bit
 from . import _jaxpr as jx
-from ._graph import Node
 from ._sites import nearest
 from .interpreter import Instrumented, Use, Verb, instrument
 
@@ -85,7 +84,7 @@ def _exchanged(use: Use, other: Callable) -> jax.Array:
         )
     y = other(use.x)
     if use.match.gate:
-        [up] = (v for i, v in enumerate(use.operands) if i not in use.match.at)
+        [up] = use.arguments
         y = y * up
     if getattr(y, "shape", None) != wanted.shape or y.dtype != wanted.dtype:
         got = f"{y.dtype}{list(y.shape)}" if hasattr(y, "shape") else type(y).__name__
@@ -129,10 +128,9 @@ def _lean_output(use: Use, bits: int | None) -> jax.Array:
     if match.form is not None:
         if match.eqn.primitive.name in jx.CUSTOM_CALLS or not match.form.always:
             return use.output()
-        parameters = [use.value(v) for v in match.form.options.values() if isinstance(v, Node)]
-        act = use.registered
+        parameters, act = list(use.options.values()), use.registered
     elif jx.is_from_jax_nn(match.eqn):
-        parameters = [v for i, v in enumerate(use.operands) if i not in match.at]
+        parameters = use.arguments
 
         def named(x: jax.Array) -> jax.Array:
             return ACTIVATIONS[kind].fun(x, *parameters)

@@ -52,9 +52,18 @@ class Use:
 
     def registered(self, x: jax.Array) -> jax.Array:
         """The registry's function of that kind and of these parameters."""
+        return ACTIVATIONS[self.site.kind].fun(x, **self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Parameters of an activation that is written out, as the registry's function calls them."""
         options = self.match.form.options if self.match.form else {}
-        given = {k: self.value(v) if isinstance(v, Node) else v for k, v in options.items()}
-        return ACTIVATIONS[self.site.kind].fun(x, **given)
+        return {name: self.value(v) if isinstance(v, Node) else v for name, v in options.items()}
+
+    @property
+    def arguments(self) -> list:
+        """What the call of an activation is given beside its input, in order."""
+        return [v for i, v in enumerate(self.operands) if i not in self.match.at]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from .. import theory
 from ..functions import ACTIVATIONS
 from ..health import SiteSummary, Summary
 from ..probes import parameter_names
-from ..probes._graph import Node
-from ..probes._run import Use, Verb, instrument
+from ..probes.interpreter import Use, Verb, instrument
 from ._diagnosis import Diagnosis
 from ._models import Model
 
@@ -143,10 +142,9 @@ def _look(apply: Callable, last: tuple[str, tuple[int, ...]], params: Any, rest:
 
 def _parameters(use: Use) -> dict[str, Any]:
     """What an activation is given beside its input: by name where it is written out, else in the order of the call."""
-    form, operands = use.match.form, use.operands
-    if form is not None and not use.match.at:
-        return {"named": {k: use.value(v) if isinstance(v, Node) else v for k, v in form.options.items()}, "given": []}
-    given = [jnp.asarray(v) for i, v in enumerate(operands) if i not in use.match.at]
+    if use.match.form is not None and not use.match.at:
+        return {"named": use.options, "given": []}
+    given = list(map(jnp.asarray, use.arguments))
     if use.match.gate is not None or any(v.size != 1 or not jnp.issubdtype(v.dtype, jnp.floating) for v in given):
         raise _NotPlain(f"{use.site.name} has a parameter that is not one number")
     return {"named": {}, "given": given}
