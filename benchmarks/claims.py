@@ -1,6 +1,6 @@
 """What everybody says of ReLU, measured: the verdicts of ``relujax claims``, recorded, and the README's table of them.
 
-python -m benchmarks.claims           measures (under four minutes on two quiet cores), and writes README.md's table
+python -m benchmarks.claims           measures (under three minutes on two quiet cores), and writes README.md's table
 python -m benchmarks.claims --check   exits with 1 where README.md has another table than the recorded numbers give
 """
 

@@ -4,7 +4,7 @@
 #
 # ReLU is cheap, sparse, keeps gradients, explodes, dies, overfits. Each of these sentences is an experiment here, on
 # the handwritten digits of scikit-learn, with eight seeds, an error bar, and a verdict that one rule computes
-# from the numbers. The whole takes less than four minutes on two quiet cores.
+# from the numbers. The whole takes less than three minutes on two quiet cores.
 
 # %%
 import importlib.util

@@ -94,7 +94,7 @@ def run(
     Raises:
         ValueError: for an unknown name, a name given twice, or too few seeds.
 
-    Cost: less than four minutes on two quiet cores for all claims; needs the ``report`` extra, for the digits.
+    Cost: less than three minutes on two quiet cores for all claims; needs the ``report`` extra, for the digits.
 
     >>> found = run(["one_sign"], quick=True)
     >>> found[0].conditions[0].name, found[0].conditions[0].effect  # one example

@@ -115,7 +115,7 @@ def stack_spectrum(
     float64). Forward mode only (a narrowing first layer aside), and not differentiable itself. Cost, at a least width
     ``k``: ``k`` forward-mode passes (one per input of each layer where ``compensated``), ``8 k**3 / 3`` operations per
     factorisation, and a few ``(k, k)`` matrices. LAPACK's factorisations take most of the time: on CPUs, 64 layers of
-    width 128 take 7 times as long as their passes alone where each is factored. LAPACK's threads wait for each other:
+    width 128 take 11 times as long as their passes alone where each is factored. LAPACK's threads wait for each other:
     where other processes use the same cores, set ``OPENBLAS_NUM_THREADS=1``.
 
     Reference: Stewart, `1999 <https://doi.org/10.1137/S1064827597319519>`_ (the sweeps); Drmač and Veselić,
