@@ -138,7 +138,7 @@ class Findings(Sequence[Finding]):
         return f"{line} Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else line
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, with the schema number :data:`relujax.claims.SCHEMA`."""
+        """Plain lists, numbers and strings, with the schema number ``relujax.claims.SCHEMA``."""
         return {
             "schema": SCHEMA,
             "partial": bool(self.unfinished),
