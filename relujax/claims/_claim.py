@@ -27,7 +27,7 @@ class Claim:
         criterion: what the claim says of the effect.
         experiment: measures it in a lab.
         weight: about how many seconds it takes on two cores, for the estimate while it runs.
-        overlap: of its conditions, as :class:`Condition` has it: :data:`OVERLAP` where held-out images are asked.
+        overlap: of its conditions, as :class:`Condition` has it: ``OVERLAP`` where held-out images are asked.
     """
 
     name: str
