@@ -179,6 +179,8 @@ class _Finder:
         examples_axis = self._examples_axis(node, shape)
         if examples_axis is None:
             why = f"its first axis is {shape[0]} long, not the {self.batch} of the examples"
+            if self.batch in shape:
+                why = f"which of its axes is that of the {self.batch} examples is not known"
             self.opaque.append(Opaque(name, (kind,), why, source))
             return None
         site = self._site(step, kind, origins, source, place)
@@ -186,13 +188,16 @@ class _Finder:
         return Match(site, step.eqn, found.at, found.form, found.gate)
 
     def _examples_axis(self, node: Node, shape: Sequence[int]) -> int | None:
-        """Which axis counts examples: the first, where their number does not tell otherwise; None where none can."""
+        """Which axis counts examples: the first, where lengths do not speak against it; None where none is known to."""
         if self.batch is None or (shape[0] == self.batch and shape.count(self.batch) == 1):
             return 0
-        axis = self.examples().get(node.key, {}).get(_EXAMPLES) if self.batch in shape else None
-        if axis is not None and shape[axis] == self.batch:
-            return axis
-        return 0 if shape[0] == self.batch else None
+        if self.batch not in shape:
+            return None
+        found = self.examples().get(node.key, {})
+        if _EXAMPLES not in found:  # nothing that begins with the examples leads here
+            return 0 if shape[0] == self.batch else None
+        axis = found[_EXAMPLES]
+        return axis if axis is not None and shape[axis] == self.batch else None
 
     def _site(self, step: Step, kind: str, origins: frozenset, source: str | None, place: _Place) -> Site:
         module, weights = _nearest_module(origins)
@@ -335,11 +340,12 @@ def _nearest_module(origins: Iterable[_Origin]) -> tuple[str, tuple[str, ...]]:
     return module, tuple(sorted({o.name for o in named if o.name.rpartition("/")[0] == module}))
 
 
-def find(closed: Any, names: tuple[str, ...], batch: int | None = None) -> Finding:
+def find(closed: Any, names: tuple[str, ...], batch: int | None = None, first: int = 0) -> Finding:
     """The sites and the closed parts of a traced function whose flat inputs have these names.
 
     With ``batch``, the length of the axis of examples, a site that has no such axis is listed as opaque. Where another
-    axis is as long, or the first is not, it is followed from the inputs through the equations.
+    axis is as long, or the first is not, it is followed through the equations from the inputs that begin with it: those
+    after the ``first``, which are parameters, if there are such, and no vectors, if there are others.
     """
     inner = jx.open_jaxpr(closed)
     # Without a nameless argument there are no parameters apart from the data: every argument may be either.
@@ -358,8 +364,10 @@ def find(closed: Any, names: tuple[str, ...], batch: int | None = None) -> Findi
 
     @functools.cache
     def examples() -> Mapping:
-        begins = [v.data and v.aval.shape[:1] == (batch,) for v in inputs]
-        return divisions(closed, [(_EXAMPLES,) if begin else () for begin in begins], [_EXAMPLES], ())
+        begin = [i for i, v in enumerate(inputs) if v.data and v.aval.shape[:1] == (batch,)]
+        begin = [i for i in begin if i >= first] or begin
+        begin = [i for i in begin if len(inputs[i].aval.shape) > 1] or begin
+        return divisions(closed, [(_EXAMPLES,) if i in begin else () for i in range(len(inputs))], [_EXAMPLES], ())
 
     finder = _Finder(batch, examples)
     feeds = [bool(getattr(var.aval, "shape", ())) for var in inner.outvars]

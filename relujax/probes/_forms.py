@@ -140,7 +140,8 @@ class Form:
         x: its input.
         options: arguments of the registry's function that make it the same; a node where that is a parameter.
         inside: the equations in between, which are no activations by themselves.
-        always: whether it is the same for every value of the parameter: ``maximum(x, a * x)`` is PReLU up to a = 1.
+        always: whether it is the same for every value of the parameter; else it is ``maximum(x, a * x)``, PReLU up to
+            a = 1.
     """
 
     kind: str
@@ -264,7 +265,8 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
                 if first is not None:
                     kind, option = first
                     always = all(other == first for other in others)
-                    return Form(kind, x, {option: parameters[0]}, tuple(between), always)
+                    if always or all(map(_is_maximum, values, numbers)):
+                        return Form(kind, x, {option: parameters[0]}, tuple(between), always)
             elif found := _without(values[0], float(jnp.finfo(aval.dtype).eps)):
                 kind, options = found
                 return Form(kind, x, options, tuple(between))
@@ -292,6 +294,10 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
     if alpha > 0 and np.allclose(values, np.where(_POINTS > 0, _POINTS, alpha * _elu(_POINTS)), rtol=1e-5, atol=1e-6):
         return "elu", {"alpha": float(np.float32(alpha))}
     return None
+
+
+def _is_maximum(values: np.ndarray, number: float) -> bool:
+    return _same(values, np.maximum(_POINTS, number * _POINTS))
 
 
 def _with_parameter(values: np.ndarray, number: float) -> tuple[str, str] | None:

@@ -65,7 +65,7 @@ def _outputs(eqn: Any, inputs: list[Division], here: Path, found: dict) -> Seque
     if name == "cond":
         ends = [_frame(b, inputs[1:], (*here, i), found) for i, b in enumerate(eqn.params["branches"])]
         return [_union(results) for results in zip(*ends, strict=True)]
-    if name in (*jx.INLINED, *jx.CHECKPOINTS, *jx.CUSTOM_CALLS):
+    if name in (*jx.INLINED, *jx.CHECKPOINTS, *jx.CUSTOM_CALLS, "shard_map"):
         return _frame(jx.body(eqn), inputs, here, found)
     return [_leaf(eqn, inputs, var.aval.shape) for var in eqn.outvars]
 

@@ -99,7 +99,8 @@ def lean(fun: Callable, few_bit: int | None = None) -> Callable:
     """The same model, whose activations keep less for the backward pass.
 
     Activations of ``jax.nn``, and those that are written out, are exchanged for relujax's of the same kind and the
-    same parameters. What has a rule of its own (``jax.custom_vjp``) stays, and so does what is relujax's already.
+    same parameters. What has a rule of its own (``jax.custom_vjp``) stays, and so do what is relujax's already and
+    ``maximum(x, a * x)`` with a parameter ``a``, which is a PReLU up to ``a = 1`` only.
 
     Args:
         fun: any JAX function; it is not edited, only traced.

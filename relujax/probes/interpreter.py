@@ -52,6 +52,8 @@ class Use:
 
     def registered(self, x: jax.Array) -> jax.Array:
         """The registry's function of that kind and of these parameters."""
+        if self.match.form is not None and not self.match.form.always:  # PReLU, but for slopes above 1
+            return jnp.maximum(x, self.options["slope"] * x)
         return ACTIVATIONS[self.site.kind].fun(x, **self.options)
 
     @property
@@ -102,7 +104,7 @@ class Instrumented:
 def instrument(fun: Callable, args: tuple, batch: int | None = None) -> Instrumented:
     """Trace ``fun(*args)`` and find its sites."""
     closed, out_tree = jx.trace(fun, args)
-    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch))
+    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch, len(jax.tree.leaves(args[:1]))))
 
 
 class _Runner:

@@ -66,8 +66,9 @@ def diagnose(
             number of those batches must be the same as then, and so must the edges.
         watch: called with what was measured until then, every few seconds and when the run is interrupted (Ctrl-C). It
             has no singular values yet, and a note that says that it is partial.
-        predict: also say what theory has of a stack of this depth, of activations and weights like these, where the
-            model is a plain stack of dense layers, which is seen on the first batch; a note says where it is not.
+        predict: also say what theory has of a stack of these activations, and of independent weights of this size and
+            of mean 0, where the model is a plain stack of dense layers, which is seen on the first batch; a note says
+            where it is not.
 
     Returns:
         A :class:`Diagnosis`: ``.summary``, ``.alarms``, ``.to_html()``, ``.to_json()``, ``.figure()``; it shows itself
@@ -90,6 +91,7 @@ def diagnose(
     read, loss = read_model(model, params), resolve(loss)
     edges = _read_edges(edges)
     kept, first = None, None
+    squares, numbers = jnp.zeros((), jnp.float32), 0
 
     def concluded(total: Sums, seen: int) -> Diagnosis:
         return _concluded(read, loss, total, seen, title or _title(model))
@@ -97,6 +99,8 @@ def diagnose(
     with showing(progress) as show, _watching(watch, concluded) as look:
         for x, y in as_batches(batches, batch_size):
             _check_batch(read, loss, x, y, first)
+            if predict and jnp.issubdtype(x.dtype, jnp.floating):
+                squares, numbers = squares + _sum_of_squares(x), numbers + x.size
             if kept is None:
                 first = x
                 kept = Kept(resume, read, loss, x, y, edges)
@@ -116,7 +120,12 @@ def diagnose(
         found = concluded(kept.done(), kept.seen)
         summary, note = with_spectra(found.summary, read, first[:BATCH], spectrum_examples)
         found = replace(found, summary=summary, alarms=alarms(summary), notes=(*found.notes, *note))
-        return with_prediction(found, read, first) if predict else found
+        return with_prediction(found, read, first, float(squares) / max(numbers, 1)) if predict else found
+
+
+@jax.jit
+def _sum_of_squares(x: Any) -> jax.Array:
+    return jnp.sum(x.astype(jnp.float32) ** 2)
 
 
 #: Seconds between two looks at a run.

@@ -26,7 +26,8 @@ class Diagnosis:
         notes: what was not measured, and why.
         title: what was diagnosed.
         predicted: what theory says of it: "output_rms", "signal_norm" and, for stacks of one law in all layers,
-            "largest_singular_value" per layer; empty where theory says nothing, and then a note tells why.
+            "largest_singular_value" per layer; empty where it was not asked, or says nothing, and then a note tells
+            why.
     """
 
     summary: Summary

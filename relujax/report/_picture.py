@@ -27,8 +27,8 @@ def picture(runs: Sequence[Run]) -> Chart:
     )
     if any(run.is_predicted for run in runs):
         text += (
-            " Dotted: what a stack of infinite width with independent weights of this size does; going back, from the "
-            "signal at the last layer."
+            " Dotted: what a stack of infinite width does whose weights are independent, of this size and of mean 0; "
+            "going back, from the signal at the last layer."
         )
     more = (
         "Hover for a layer and its line of code; click it to see it in detail below; drag to zoom, double-click to "

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import theory
+from .._precision import in_full_precision
 from ..functions import ACTIVATIONS
 from ..health import SiteSummary, Summary
 from ..probes import parameter_names
@@ -37,7 +38,7 @@ class _Dense:
     bias: np.ndarray
 
 
-def with_prediction(found: Diagnosis, model: Model, batch: Any) -> Diagnosis:
+def with_prediction(found: Diagnosis, model: Model, batch: Any, mean_square: float) -> Diagnosis:
     r"""The diagnosis with what theory says of this stack, or with a note why it says nothing.
 
     .. math::
@@ -46,32 +47,35 @@ def with_prediction(found: Diagnosis, model: Model, batch: Any) -> Diagnosis:
         \|g_{l-1}\|^2 = \overline{W_l^2} N_{l-1} E f'(\sqrt{q_l} z)^2 \|g_l\|^2
 
     with the mean squares of the weights and biases that the model has, :math:`N_{l-1}` inputs per unit, and the mean
-    square of the batch in the place of the first expectation: the mean field of :func:`relujax.theory.stack_law`. It
-    holds for wide layers whose weights do not depend on each other, such as those of a model that was not trained yet.
+    square of the inputs in the place of the first expectation: the mean field of :func:`relujax.theory.stack_law`. It
+    holds for wide layers of weights of mean 0 that do not depend on each other, such as those of a model that was not
+    trained yet; back, for activations whose backward pass is that of their derivative.
 
     Args:
         found: of all the data.
         model: what was diagnosed.
         batch: some of them.
+        mean_square: of all of them.
     """
     try:
         layers = _dense_layers(found.summary, model, batch)
-        predicted = _predicted(layers, found.summary, batch)
+        predicted = _predicted(layers, found.summary, mean_square)
     except _NotPlain as why:
         note = f"no prediction beside it: theory has one for a plain stack of dense layers, and {why}"
         return replace(found, notes=(*found.notes, note))
     return replace(found, predicted=predicted)
 
 
-def _predicted(layers: Sequence[_Dense], summary: Summary, batch: Any) -> dict[str, tuple[float, ...]]:
+def _predicted(layers: Sequence[_Dense], summary: Summary, mean_square: float) -> dict[str, tuple[float, ...]]:
     weights = [layer.kernel.shape[0] * float(np.mean(layer.kernel**2)) for layer in layers]
     biases = [float(np.mean(layer.bias**2)) for layer in layers]
-    q = weights[0] * float(np.mean(np.asarray(batch, np.float64) ** 2)) + biases[0]
+    q = weights[0] * mean_square + biases[0]
     try:
         law = theory.stack_law([layer.fun for layer in layers], len(layers), weights, biases, q)
     except ValueError as error:
         raise _NotPlain(f"it refuses this one ({' '.join(str(error).split())})") from error
-    last = summary[-1].signal_norm
+    derived = all(ACTIVATIONS[row.kind].forward_mode for row in summary)  # not by a rule of another kind
+    last = summary[-1].signal_norm if derived else None
     return {"output_rms": law.output_rms} | ({} if last is None else {"signal_norm": law.signal_norms(last)})
 
 
@@ -114,6 +118,7 @@ def _weights_of(row: SiteSummary, leaves: Mapping[str, Any]) -> tuple[np.ndarray
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
+@in_full_precision
 def _look(apply: Callable, last: tuple[str, tuple[int, ...]], params: Any, rest: Any, batch: Any) -> tuple:
     """What each activation does, and the outputs: as they are, and where all but the last one give something else."""
     args = (params, rest, batch)
@@ -142,12 +147,15 @@ def _look(apply: Callable, last: tuple[str, tuple[int, ...]], params: Any, rest:
 
 def _parameters(use: Use) -> dict[str, Any]:
     """What an activation is given beside its input: by name where it is written out, else in the order of the call."""
-    if use.match.form is not None and not use.match.at:
-        return {"named": use.options, "given": []}
-    given = list(map(jnp.asarray, use.arguments))
-    if use.match.gate is not None or any(v.size != 1 or not jnp.issubdtype(v.dtype, jnp.floating) for v in given):
+    written_out = use.match.form is not None and not use.match.at
+    named = {name: jnp.asarray(v) for name, v in use.options.items()} if written_out else {}
+    given = [] if written_out else list(map(jnp.asarray, use.arguments))
+    number = all(jnp.issubdtype(v.dtype, jnp.floating) for v in given) and all(
+        v.size == 1 for v in (*named.values(), *given)
+    )
+    if use.match.gate is not None or not number:
         raise _NotPlain(f"{use.site.name} has a parameter that is not one number")
-    return {"named": {}, "given": given}
+    return {"named": named, "given": given}
 
 
 def _dense(row: SiteSummary, kernel: np.ndarray, bias: np.ndarray, before: np.ndarray, seen: dict) -> _Dense:
@@ -166,7 +174,11 @@ def _function(row: SiteSummary, seen: dict) -> Callable:
     for order in (names, sorted(names)):
         options = {name: value.item() for name, value in seen["named"].items()} | dict(zip(order, given, strict=False))
         bound = functools.partial(fun, **options) if options else fun
-        if _same(seen["y"], np.asarray(bound(jnp.asarray(seen["x"])))):
+        try:
+            y = np.asarray(bound(jnp.asarray(seen["x"])))
+        except (ValueError, TypeError):
+            continue  # numbers that it refuses, in this order
+        if _same(seen["y"], y):
             return bound
     raise _NotPlain(f"{row.name} has parameters that were not read")
 

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from .._checks import whole
 from .._precision import widen
 from ..health import SiteSummary, Summary
-from ..probes import sites
+from ..probes.interpreter import instrument
 from ..spectra import effective_rank, layer_spectra, numerical_rank, spectrum, stable_rank
 from ._batches import as_batches
 from ._models import Model, output_shape, read_model
@@ -72,7 +72,8 @@ def model_spectra(
     outputs = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(output_shape(read, batch)))
     coupled = examples_are_coupled(read, batch)
     if layers:
-        outputs += sum(math.prod(site.shape[1:]) for site in sites(read.apply, read.params, read.rest, batch))
+        traced = instrument(read.apply, (read.params, read.rest, batch), len(batch))
+        outputs += sum(site.size for site in traced.finding.sites)
     numbers = batch[0].size * outputs * (len(batch) if coupled else 1)
     if num is None and numbers > JACOBIAN_LIMIT:
         raise ValueError(

@@ -96,11 +96,11 @@ def stack_law(
 
 def _per_layer(name: str, value: Any, depth: int) -> list:
     """One value for all layers, or one each."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, str) or callable(value) or np.ndim(value) == 0:
         return [value] * depth
     if len(value) != depth:
-        raise ValueError(f"got {len(value)} values as {name} for {depth} layers: expected one, or one per layer")
-    return list(value)
+        raise ValueError(f"got {name} of length {len(value)} for {depth} layers: expected one value, or one per layer")
+    return np.asarray(value).tolist() if hasattr(value, "dtype") else list(value)
 
 
 def _moments_at(fun: Elementwise, q: float) -> tuple[float, float]:

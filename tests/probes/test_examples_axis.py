@@ -7,6 +7,7 @@ import pytest
 
 import relujax as rx
 from relujax.probes import capture
+from relujax.report import model_spectra
 
 RNG = np.random.default_rng(0)
 #: As many units as examples, and not as many: the length of an axis does not tell.
@@ -105,6 +106,50 @@ def test_units_that_the_user_says_come_before():
     np.testing.assert_array_equal(stats[NAME].active, (X @ params[0].T > 0).sum(axis=1))
 
 
+def first_of(stats):
+    return next(iter(stats.values()))
+
+
+def test_parameters_in_a_bare_array_and_inside_shard_map():
+    w = weights(EXAMPLES)[0]
+    want = (X @ w.T > 0).sum(axis=0)
+
+    def layer(w, x):
+        return jax.vmap(lambda x: jax.nn.relu(w @ x))(x)
+
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    specs = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("d")
+    sharded = jax.shard_map(layer, mesh=mesh, in_specs=specs, out_specs=specs[1])
+    for fun in (layer, sharded):
+        _, stats = rx.probe(fun, batch=EXAMPLES)(w, X)
+        np.testing.assert_array_equal(first_of(stats).active, want)
+
+
+def test_where_two_axes_could_be_it_neither_is_taken():
+    both = {"w": weights(EXAMPLES)[0], "x": X}
+    _, stats = rx.probe(lambda t: jax.vmap(lambda x: jax.nn.relu(t["w"] @ x))(t["x"]), batch=EXAMPLES)(both)
+    assert len(stats) == 0
+    assert stats.opaque[0].reason == "which of its axes is that of the 6 examples is not known"
+
+
+def test_state_as_long_as_the_batch_does_not_lead_astray():
+    """Running means of as many units as examples come as data, and begin with that length."""
+    w, mean = weights(EXAMPLES)[0], np.full(EXAMPLES, 0.1, np.float32)
+
+    def model(params, state, x):
+        return jax.nn.relu(x @ params["w"].T - state["mean"][None])
+
+    _, stats = rx.probe(model, batch=EXAMPLES)({"w": w}, {"mean": mean}, X)
+    np.testing.assert_array_equal(first_of(stats).active, (X @ w.T - mean > 0).sum(axis=0))
+
+
+def test_the_limit_of_spectra_counts_units_first_too(monkeypatch):
+    monkeypatch.setattr("relujax.report._spectra.JACOBIAN_LIMIT", 1000)
+    for model in (by_example, in_batches):
+        with pytest.raises(ValueError, match="got a Jacobian of"):
+            model_spectra(model, X, params=list(weights(400)), layers=True)
+
+
 def test_an_axis_of_another_origin_that_is_as_long_does_not_count():
     """Rows of tokens that are flattened, with as many units as examples: no axis is that of examples."""
     table = RNG.normal(size=(4, EXAMPLES)).astype(np.float32)
@@ -115,4 +160,4 @@ def test_an_axis_of_another_origin_that_is_as_long_does_not_count():
     x = RNG.normal(size=(EXAMPLES, 2, 4)).astype(np.float32)
     _, stats = rx.probe(flattened, batch=EXAMPLES)(table, x)
     assert len(stats) == 0
-    assert "its first axis is 12 long, not the 6 of the examples" in stats.opaque[0].reason
+    assert stats.opaque[0].reason == "which of its axes is that of the 6 examples is not known"

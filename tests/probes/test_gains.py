@@ -138,3 +138,19 @@ def test_the_message_says_which_part_is_whose():
         for part in ("activation", "weight")
     )
     assert f"(times {slopes:.2g} by activations, {weights:.2g} by weights)" in told.message
+
+
+@pytest.mark.parametrize("slope", [0.5, 3.0])
+def test_a_maximum_with_a_learned_slope_has_its_own_slopes(slope):
+    """``maximum(x, a * x)`` has the slope ``a`` on the other side of 0 once ``a`` is above 1."""
+    rng = np.random.default_rng(0)
+    x, k = (rng.normal(size=shape).astype(np.float32) for shape in ((7, 4), (4, 3)))
+    params = {"a": np.float32(slope), "k": k}
+
+    def loss(params, x):
+        return jnp.sum((jnp.maximum(x, params["a"] * x) @ params["k"]) ** 2)
+
+    _, stats = rx.probe_grad(loss, gains=True)(params, x)
+    [site] = stats.values()
+    want = np.linalg.norm(jax.grad(loss, argnums=1)(params, x))
+    np.testing.assert_allclose(site.signal.behind, want, rtol=1e-5)

@@ -202,7 +202,7 @@ def test_what_theory_says_is_dotted_in_the_stage_that_it_is_said_of(runs):
         assert (dots["y"], dots["line"]["dash"]) == (list(values), "dot")
         assert dots["text"][0].endswith(f"layer 1: {values[0]:.3g} by theory")
         assert found.traces("picture-1", axis, "theory") == {}
-    assert "Dotted: what a stack of infinite width with independent weights of this size does" in found.text
+    assert "Dotted: what a stack of infinite width does whose weights are independent" in found.text
     assert "Dotted: what" not in Parsed(page(runs)).text
 
 

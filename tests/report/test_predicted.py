@@ -23,6 +23,7 @@ PARAMS = {
     "readout": READOUT,
 }
 #: Of a leaky ReLU of slope a, E f^2 / q = E f'^2 = (1 + a^2) / 2.
+SRELU = ("left", "left_slope", "right", "right_slope")
 LEFT = {"relu": 0.5, "leaky": (1 + 0.09) / 2}
 relu, leaky = jax.nn.relu, functools.partial(rx.leaky_relu, negative_slope=0.3)
 
@@ -128,6 +129,36 @@ def test_flax_modules():
     np.testing.assert_allclose(found.predicted["output_rms"], [want], rtol=1e-5)
 
 
+def test_parameters_that_come_in_the_order_of_their_names():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.last = nnx.Linear(5, WIDTH, rngs=rngs), nnx.Linear(WIDTH, 3, rngs=rngs)
+            self.act = rx.nnx.SReLU()
+
+        def __call__(self, x):
+            return self.last(self.act(self.first(x)))
+
+    net = Net(nnx.Rngs(0))
+    found = diagnose(net, params=None)
+    kernel = np.asarray(net.first.kernel[...], float)
+    q = 5 * np.mean(kernel**2) * np.mean(X.astype(float) ** 2)
+    act = functools.partial(rx.srelu, **{name: np.asarray(getattr(net.act, name)[...]).item() for name in SRELU})
+    want = np.sqrt(rx.theory.moments(act, q).second)
+    np.testing.assert_allclose(found.predicted["output_rms"], [want], rtol=1e-5)
+
+
+def test_the_inputs_are_those_of_all_batches():
+    x = X * np.where(np.arange(EXAMPLES) < 2, 0.01, 1)[:, None].astype(np.float32)
+    whole, parts = (diagnose(plain, x, batch_size=size) for size in (EXAMPLES, 2))
+    np.testing.assert_allclose(parts.predicted["output_rms"], whole.predicted["output_rms"], rtol=1e-5)
+
+
+def test_a_backward_pass_of_another_rule_is_not_predicted():
+    found = diagnose(functools.partial(plain, acts=(rx.guided_relu,) * 3))
+    np.testing.assert_allclose(found.predicted["output_rms"], law()[0], rtol=1e-5)
+    assert "signal_norm" not in found.predicted
+
+
 def test_what_is_measured_of_a_wide_stack_lies_near():
     key = jax.random.key(1)
     width, depth = 512, 6
@@ -165,6 +196,11 @@ def by_unit(params, x):
     return rx.prelu(h, params["layer0"]["bias"][None]) @ params["readout"]
 
 
+def by_unit_written_out(params, x):
+    h = x @ params["layer0"]["kernel"]
+    return jnp.where(h > 0, h, params["layer1"]["bias"][None] * h) @ params["readout"]
+
+
 def convolved(params, x):
     h = jnp.stack([x, x, x], axis=1)
     return relu(h @ params["layer0"]["kernel"]).mean(axis=1) @ params["readout"]
@@ -177,6 +213,7 @@ def convolved(params, x):
         (residual, "layer1/relu is not of one dense layer's output"),
         (normalised, "layer1/relu is not of one dense layer's output"),
         (by_unit, "layer0/prelu has a parameter that is not one number"),
+        (by_unit_written_out, "layer0/prelu has a parameter that is not one number"),
         (convolved, "layer0/relu is not what follows one dense layer"),
     ],
 )

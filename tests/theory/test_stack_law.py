@@ -38,6 +38,8 @@ def test_layers_that_differ_in_closed_form():
     np.testing.assert_allclose(law.lengths, lengths, rtol=1e-12)
     np.testing.assert_allclose(law.output_rms, np.sqrt(np.multiply(lengths, (1 / 2, 5 / 8, 1))), rtol=1e-12)
     np.testing.assert_allclose(law.factors, [3 / 2, 2 * 5 / 8, 4], rtol=1e-12)
+    arrays = np.array([3.0, 2.0, 4.0]), jax.numpy.array([0.0, 0.5, 0.25])
+    assert stack_law(["relu", leaky, lambda x: x], 3, *arrays, q=8.0) == law
 
 
 def test_a_signal_that_vanishes_in_a_dead_zone():
@@ -93,8 +95,8 @@ def test_networks_that_are_drawn(name):
         ({"bias_variance": -1.0}, "got bias_variance=-1.0: expected a variance"),
         ({"q": -1.0}, "expected a positive variance"),
         ({"weight_variance": [1.0, -2.0]}, "got weight_variance=-2.0: expected a positive variance"),
-        ({"bias_variance": [1.0]}, "got 1 values as bias_variance for 2 layers: expected one, or one per layer"),
-        ({"f": ["relu"] * 3}, "got 3 values as f for 2 layers"),
+        ({"bias_variance": [1.0]}, "got bias_variance of length 1 for 2 layers: expected one value, or one per layer"),
+        ({"f": ["relu"] * 3}, "got f of length 3 for 2 layers"),
     ],
 )
 def test_bad_input(bad, message):
