@@ -21,7 +21,7 @@ def independent(condition: str) -> float:
 
 
 def held_out(condition: str) -> float:
-    """The overlap of conditions that read, on held-out images, networks that were trained on all others."""
+    """The overlap of conditions that are read on held-out images, where all others are there to train on."""
     return HELD_OUT / TRAINED_ON
 
 
