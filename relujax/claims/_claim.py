@@ -11,8 +11,18 @@ from ._rule import Criterion
 #: Effects over seeds or rounds, by condition.
 Effects = Mapping[str, Sequence[float] | np.ndarray]
 
-#: Each seed holds out another fifth of the same images: those held out over those trained on, 360 over 1,437.
-OVERLAP = 0.25
+#: Each seed holds out another fifth of the same images.
+HELD_OUT, TRAINED_ON = 360, 1_437
+
+
+def independent(condition: str) -> float:
+    """The overlap of conditions whose values nothing is corrected for."""
+    return 0.0
+
+
+def held_out(condition: str) -> float:
+    """The overlap of conditions that are read on held-out images, where all others are there to train on."""
+    return HELD_OUT / TRAINED_ON
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Claim:
         criterion: what the claim says of the effect.
         experiment: measures it in a lab.
         weight: about how many seconds it takes on two cores, for the estimate while it runs.
-        overlap: of its conditions, as :class:`Condition` has it: ``OVERLAP`` where held-out images are asked.
+        overlap: of each condition by its name, as :class:`Condition` has it.
     """
 
     name: str
@@ -37,4 +47,4 @@ class Claim:
     criterion: Criterion
     experiment: Callable[[Any], Effects]
     weight: float
-    overlap: float = 0.0
+    overlap: Callable[[str], float] = independent

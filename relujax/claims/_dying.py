@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..health import VANISHING_RATIO
-from ._claim import OVERLAP, Claim, Effects
+from ._claim import Claim, Effects, held_out
 from ._deep import DEPTH, WIDTH, depth, travelled
 from ._depth import SOURCE, first_over_last
 from ._lab import STEPS, Lab, Networks
@@ -173,7 +173,7 @@ CLAIMS = (
         criterion=Criterion(1.0),
         experiment=_cures_pay,
         weight=1,
-        overlap=OVERLAP,
+        overlap=held_out,
     ),
     Claim(
         name="dying_is_vanishing",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._claim import OVERLAP, Claim, Effects
+from ._claim import HELD_OUT, TRAINED_ON, Claim, Effects
 from ._lab import FITTED_STEPS, FITTED_WIDTH, STEPS, Lab, Networks, Training
 from ._rule import Criterion
 
@@ -13,6 +13,12 @@ _SETS = {
     "150 images": Training(images=150),
     "300 images, a fifth of the labels wrong": Training(images=300, wrong=0.2),
 }
+
+
+def _overlap(condition: str) -> float:
+    """Of a condition, which begins with what is trained on."""
+    [images] = [training.images for name, training in _SETS.items() if condition.startswith(name)]
+    return HELD_OUT / (images or TRAINED_ON)
 
 
 def _gap(lab: Lab, act: str, training: Training) -> np.ndarray:
@@ -57,7 +63,7 @@ CLAIMS = (
         criterion=Criterion(0.0, log=False),
         experiment=_overfits,
         weight=9,
-        overlap=OVERLAP,
+        overlap=_overlap,
     ),
     Claim(
         name="dropout",
@@ -68,6 +74,6 @@ CLAIMS = (
         criterion=Criterion(1.0),
         experiment=_dropout,
         weight=24,
-        overlap=OVERLAP,
+        overlap=_overlap,
     ),
 )

@@ -53,8 +53,11 @@ class Condition:
         name: what it is.
         values: the effect, once per seed or round.
         criterion: what the claim says of it.
-        overlap: where each seed is another split of the same images, those held out over those trained on; 0 where
-            the values are independent.
+        overlap: where each seed is another split of the same images, and the effect is read on those held out, their
+            number over that of those trained on; else 0. As it stands for splits of which both parts are all images, it
+            makes the error bar wide rather than narrow where fewer are trained on. It is not for effects that are
+            read on the images trained on, or before training on some of these: what seeds share there is not
+            corrected for, and their error bars may be narrow.
     """
 
     name: str

@@ -132,7 +132,7 @@ def _each(chosen: Sequence[Claim], lab: Lab, progress: Progress | bool) -> Itera
             start = time.perf_counter()
             effects = claim.experiment(lab)
             conditions = tuple(
-                Condition(name, tuple(map(float, values)), claim.criterion, claim.overlap)
+                Condition(name, tuple(map(float, values)), claim.criterion, claim.overlap(name))
                 for name, values in effects.items()
             )
             seconds = time.perf_counter() - start

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._claim import OVERLAP, Claim, Effects
+from ._claim import Claim, Effects, held_out
 from ._lab import Lab, Networks
 from ._rule import Criterion
 
@@ -87,7 +87,7 @@ CLAIMS = (
         criterion=Criterion(1.0),
         experiment=_insensitive,
         weight=4,
-        overlap=OVERLAP,
+        overlap=held_out,
     ),
     Claim(
         name="far_below",
@@ -98,6 +98,6 @@ CLAIMS = (
         criterion=Criterion(1e-3, above=False, reason="a thousandth is nothing"),
         experiment=_far_below,
         weight=4,
-        overlap=OVERLAP,
+        overlap=held_out,
     ),
 )

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.linear_model import RidgeClassifierCV
 
-from ._claim import OVERLAP, Claim, Effects
+from ._claim import Claim, Effects, held_out
 from ._lab import Lab
 from ._rule import Criterion
 
@@ -63,5 +63,5 @@ CLAIM = Claim(
     criterion=Criterion(1.0),
     experiment=_measure,
     weight=2,
-    overlap=OVERLAP,
+    overlap=held_out,
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ..health import Summary
-from ._claim import OVERLAP, Claim, Effects
+from ._claim import Claim, Effects, held_out
 from ._lab import Lab, Networks
 from ._rule import Criterion
 
@@ -73,7 +73,7 @@ SPARSE = Claim(
     ),
     experiment=_by_layer(_zeros),
     weight=11,
-    overlap=OVERLAP,
+    overlap=held_out,
 )
 DYNAMIC = Claim(
     name="dynamic_size",
@@ -84,7 +84,7 @@ DYNAMIC = Claim(
     criterion=Criterion(1.0),
     experiment=_dynamic,
     weight=1,
-    overlap=OVERLAP,
+    overlap=held_out,
 )
 NOT_CENTRED = Claim(
     name="not_centred",
@@ -94,5 +94,5 @@ NOT_CENTRED = Claim(
     criterion=Criterion(0.5, log=False, reason="half of one; ReLU of a Gaussian has 0.68"),
     experiment=_by_layer(_shift),
     weight=1,
-    overlap=OVERLAP,
+    overlap=held_out,
 )

@@ -196,37 +196,57 @@
   }
   filter.addEventListener("input", narrow);
 
-  // A page that loads itself again shows what was chosen before: runs, order, filter, layer, what was open.
-  const place = (part) => `${part.closest("[id]").id} ${part.querySelector("summary").textContent.replace(/[0-9]+/g, "")}`;
-  function remember() {
-    const sorted = all("table").map((table) => {
-      const head = table.querySelector('th[aria-sort$="scending"]');
-      return head && [head.cellIndex, head.getAttribute("aria-sort")];
+  // A page that loads itself again shows what was chosen before: runs, order, filter, layer, what was open. A part is
+  // known by what it belongs to (section, finding, run) and its number therein, so that one that is added moves no other.
+  function keyed(selector) {
+    const seen = new Map();
+    return all(selector).map((part) => {
+      const owner = JSON.stringify([
+        part.closest("[id]")?.id, part.closest("article")?.querySelector("h3").textContent, part.closest("[data-run]")?.dataset.run,
+      ]);
+      const number = seen.get(owner) ?? 0;
+      seen.set(owner, number + 1);
+      return [`${owner} ${number}`, part];
     });
-    const open = Object.fromEntries(all("details").map((part) => [place(part), part.open]));
-    return { hidden: [...hidden], sorted, open, filter: filter.value, layer: pick.value };
+  }
+  function remember() {
+    const sorted = keyed("table").map(([key, table]) => {
+      const head = table.querySelector('th[aria-sort$="scending"]');
+      return [key, head && [head.cellIndex, head.getAttribute("aria-sort")]];
+    });
+    const open = keyed("details").map(([key, part]) => [key, part.open]);
+    return {
+      hidden: [...hidden], sorted: Object.fromEntries(sorted), open: Object.fromEntries(open), filter: filter.value, layer: pick.value,
+    };
   }
   function recall(chosen) {
     for (const button of all("[data-toggle]")) if (chosen.hidden.includes(button.dataset.toggle)) toggle(button);
-    for (const [i, table] of all("table").entries()) {
-      const [column, order] = chosen.sorted[i] ?? [];
+    for (const [key, table] of keyed("table")) {
+      const [column, order] = chosen.sorted[key] ?? [];
       const head = all("th[aria-sort]", table).find((head) => head.cellIndex === column);
       for (let turn = 0; head && head.getAttribute("aria-sort") !== order && turn < 2; turn++) sort(head);
     }
-    for (const part of all("details")) part.open = chosen.open[place(part)] ?? part.open;
+    for (const [key, part] of keyed("details")) part.open = chosen.open[key] ?? part.open;
     filter.value = chosen.filter;
     narrow();
     if (Number(chosen.layer) < most) pick.value = chosen.layer;
   }
-  if (document.querySelector('meta[http-equiv="refresh"]') !== null) {
-    const key = `relujax ${location.pathname}`;
+
+  // What a browser keeps for this page until its tab is closed; nothing where it keeps nothing, or is full.
+  function stored(use) {
     try {
-      const chosen = sessionStorage.getItem(key);
-      if (chosen !== null) recall(JSON.parse(chosen));
-      window.addEventListener("pagehide", () => sessionStorage.setItem(key, JSON.stringify(remember())));
+      return use(sessionStorage, `relujax ${location.pathname}`);
     } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // a browser that keeps nothing
+      if (!(error instanceof DOMException)) throw error;
+      return null;
     }
+  }
+  const chosen = stored((store, key) => store.getItem(key));
+  if (chosen !== null) recall(JSON.parse(chosen));
+  if (document.querySelector('meta[http-equiv="refresh"]') !== null) {
+    window.addEventListener("pagehide", () => stored((store, key) => store.setItem(key, JSON.stringify(remember()))));
+  } else {
+    stored((store, key) => store.removeItem(key)); // the last page of a run that was watched: it stays
   }
 
   // On paper: everything open, in the width and the colours of paper.

@@ -191,6 +191,6 @@ def test_a_sabotaged_experiment_changes_its_verdict(monkeypatch, lab):
 
 def test_a_verdict_follows_from_what_the_experiment_returns(monkeypatch):
     for values, verdict in (((2.0, 2.1), "holds"), ((0.1, 0.11), "does not hold"), ((0.1, 9.0), "undecided")):
-        monkeypatch.setattr(_run, "CLAIMS", with_experiment("dropout", lambda lab, values=values: {"any": values}))
-        [found] = claims.run(["dropout"], seeds=2, quick=True)
+        monkeypatch.setattr(_run, "CLAIMS", with_experiment("clipping", lambda lab, values=values: {"any": values}))
+        [found] = claims.run(["clipping"], seeds=2, quick=True)
         assert found.verdict == verdict

@@ -8,7 +8,7 @@ import rich
 from rich.console import Console
 
 import relujax as rx
-from relujax import claims
+from relujax import claims, study
 from relujax.claims import _run
 
 pytestmark = pytest.mark.own_precision
@@ -85,3 +85,34 @@ def test_an_interrupted_run_has_given_what_it_found():
 def test_what_cannot_be_is_refused_before_anything_runs(call, arguments, options, message):
     with pytest.raises(ValueError, match=message):
         call(*arguments, **options)
+
+
+def test_each_condition_has_the_overlap_of_the_images_that_it_holds_out_and_trains_on(monkeypatch):
+    [(x, _), (held, _)] = [getattr(study.digits(0), part) for part in ("train", "test")]
+    assert (len(held), len(x)) == (360, 1437)
+    whole = 360 / 1437
+    expected = {
+        "batch_norm": {
+            "signal, He's weights": 0,  # before training, and of images that are not held out
+            "gradient, weights of twice He's variance": 0,
+            "test error after training, He's weights": whole,
+        },
+        "overfits": {
+            "all images, against tanh": whole,
+            "150 images, against tanh": 2.4,
+            "300 images, a fifth of the labels wrong, against sigmoid": 1.2,
+        },
+        "dropout": {
+            "150 images, rate 0.2": 2.4,
+            "300 images, a fifth of the labels wrong, rate 0.5": 1.2,
+            "all images, ten layers, 400 steps, rate 0.5": whole,
+        },
+        "sparse": {"after training": whole},
+        "explodes": {"signal, He's weights, against tanh": 0},
+    }
+    for name, overlaps in expected.items():
+        recorded = dict.fromkeys(overlaps, (2.0, 2.1))
+        one = dataclasses.replace(claims.CLAIMS[name], experiment=lambda lab, effects=recorded: effects)
+        monkeypatch.setattr(_run, "CLAIMS", {name: one})
+        [found] = claims.run([name], quick=True)
+        assert {c.name: c.overlap for c in found.conditions} == pytest.approx(overlaps)

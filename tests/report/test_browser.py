@@ -1,11 +1,12 @@
 """The page in a browser: it draws, sorts, filters, shows and hides, on a phone, in the dark, on paper, and is quick."""
 
+import itertools
 import json
 from dataclasses import replace
 
 import pytest
 from browser import chromium
-from small_runs import HOSTILE, diagnosis, named, two_runs
+from small_runs import ALARMS, HOSTILE, diagnosis, named, two_runs
 
 from relujax.report import Run
 from relujax.report._html import page
@@ -148,6 +149,75 @@ def test_a_page_that_loads_itself_again_keeps_what_was_chosen_and_another_does_n
         if kept:
             assert column(tab, 1) == ["second/relu", "first/relu"]
             assert tab.run(f"[...new Set({PICTURE}.data.filter(t => t.visible).map(t => t.meta.run))]") == [1]
+
+
+def test_the_page_of_a_run_that_has_ended_shows_what_was_chosen_while_it_was_watched_once(tab, folder):
+    path = folder / "ended.html"
+    runs = two_runs(diagnosis())
+    path.write_text(page(runs, refresh=600), encoding="utf-8")
+    tab.open(path)
+    tab.run(f"{BUTTON}.click()")
+    path.write_text(page(runs), encoding="utf-8")
+    for pressed in ("false", "true"):  # and then it is a page as any other
+        tab.open(path)
+        assert tab.run(f"{BUTTON}.ariaPressed") == pressed
+
+
+def test_what_is_open_and_sorted_is_kept_by_part_though_parts_are_added(tab, folder):
+    """Of runs whose names differ by a digit, and of findings that have more places than are shown."""
+
+    def written(stages, rules, places):
+        said = [[replace(alarm, site=f"layer {n}") for n in range(places)] for alarm in rules]
+        runs = two_runs(diagnosis(alarms=tuple(itertools.chain(*said))), ("relu", "relu6"), stages)
+        path.write_text(page(runs, refresh=600), encoding="utf-8")
+
+    path = folder / "growing.html"
+    critical, warning, info = ALARMS
+    other = replace(critical, rule="another rule")
+    words = "[d.closest('article')?.querySelector('h3'), d.querySelector('summary')]"
+    part = f"d => {words}.map(e => e?.textContent).join('|')"
+    state = f"Object.fromEntries([...document.querySelectorAll('details')].map(d => [({part})(d), d.open]))"
+    order = (
+        "Object.fromEntries([...document.querySelectorAll('#numbers details')].map("
+        "d => [d.querySelector('summary').textContent, d.querySelectorAll('th')[1].ariaSort]))"
+    )
+    written(["as given"], [critical, warning, info], 3)
+    tab.open(path)
+    chosen = {"|relu, as given": False, "|relu6, as given": True, "|1 remark: rule info": True}
+    chosen |= {"critical rule critical|and 1 more": False, "warning rule warning|and 1 more": True}
+    chosen |= {"info rule info|and 1 more": False}
+    wanted = json.dumps(chosen)
+    tab.run(f"for (const d of document.querySelectorAll('details')) d.open = {wanted}[({part})(d)] ?? d.open")
+    tab.run("document.querySelector('#numbers details[data-run=\"1\"] th:nth-child(2) button').click()")
+    assert chosen.items() <= tab.run(state).items()
+    written(["as given", "trained"], [other, critical, warning, info], 4)
+    tab.open(path)
+    found = tab.run(state)
+    assert {key.replace("2 more", "1 more"): now for key, now in found.items()}.items() >= chosen.items()
+    assert [key for key, now in found.items() if "another rule" in key or "trained" in key] == [
+        "critical another rule|and 2 more",
+        "|relu, trained",
+        "|relu6, trained",
+    ]
+    assert not any(now for key, now in found.items() if "another rule" in key or "trained" in key)
+    assert tab.run(order) == {
+        "relu, as given": "none",
+        "relu, trained": "none",
+        "relu6, as given": "ascending",
+        "relu6, trained": "none",
+    }
+
+
+def test_a_browser_whose_store_is_full_is_no_error(tab, folder):
+    path = folder / "full.html"
+    path.write_text(page(two_runs(diagnosis()), refresh=600), encoding="utf-8")
+    tab.open(path)
+    tab.run("Storage.prototype.setItem = () => { throw new DOMException('no room', 'QuotaExceededError'); }")
+    tab.run("void window.dispatchEvent(new Event('pagehide'))")
+    assert tab.console == []
+    tab.run("Storage.prototype.setItem = () => { throw new TypeError('another error'); }")
+    tab.run("void window.dispatchEvent(new Event('pagehide'))")
+    assert any("another error" in line for line in tab.console)
 
 
 def test_a_run_is_hidden_and_shown_by_its_button(tab, plain):
