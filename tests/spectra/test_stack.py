@@ -82,6 +82,32 @@ def test_tame_layers_are_factored_in_groups(condition, least, most, monkeypatch)
     assert least <= len(count) <= most
 
 
+def slopes_alone(h, w):
+    """A linear layer at the point 0, whose Jacobian may grow at any rate while the point stays."""
+    return w @ (h - jax.lax.stop_gradient(h))
+
+
+@pytest.mark.parametrize("interval", [None, 30])
+@pytest.mark.parametrize("width", [16, 40])
+def test_layers_that_shrink_or_grow_keep_their_digits_in_groups(width, interval):
+    """300 layers at each of many rates: a basis of their product alone would leave the range of float32."""
+    rates = np.float32([1e-3, 0.01, 0.03, 0.1, 30, 1000])
+    turns = np.linalg.qr(np.random.default_rng(0).standard_normal((300, width, width)))[0].astype(np.float32)
+    x = np.zeros(width, np.float32)
+    run = jax.jit(lambda rate: rx.stack_spectrum(rx.Scan(slopes_alone, rate * turns), interval=interval)(x))
+    for rate in rates:
+        np.testing.assert_allclose(run(rate), np.full(width, 300 * np.log(np.float64(rate))), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+@pytest.mark.parametrize("rate", [1e-30, 1e-3, 1e30, 2e38])
+def test_one_layer_of_any_size_keeps_its_digits(rate, compensated):
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0].astype(np.float32)
+    layer = functools.partial(slopes_alone, w=np.float32(rate) * turn)
+    found = rx.stack_spectrum([layer], compensated=compensated)(jnp.ones(8, "float32"))
+    np.testing.assert_allclose(found, np.full(8, np.log(rate)), atol=2e-5, rtol=0)
+
+
 @pytest.mark.parametrize(("width", "depth"), [(1, 5), (5, 1), (6, 3), (16, 5)])
 def test_shallow_stacks_have_the_values_of_their_product_each_to_its_own_precision(width, depth):
     weights = normal(depth, width, width) / np.float32(width**0.5)
