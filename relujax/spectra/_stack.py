@@ -229,16 +229,25 @@ def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
         last = jnp.minimum(first + size, depth)
         trial = eliminated(jax.lax.fori_loop(first, last, layer, state))
         spread = _largest_of_examples(trial.spread)
-        fits = (spread <= limit) | (last - first == 1)
-        per_layer = jnp.maximum(spread / (last - first).astype(spread.dtype), _MEMORY * per_layer)
-        room = jnp.clip(limit / per_layer, 1, 2 * size.astype(spread.dtype))
-        size = jnp.where(jnp.isfinite(spread), room, 1).astype(size.dtype)
+        fits, size, per_layer = _planned(spread, last - first, size, per_layer, limit)
         state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), trial, state)
-        return jnp.where(fits, last, first), size, jnp.where(jnp.isfinite(spread), per_layer, 0), state
+        return jnp.where(fits, last, first), size, per_layer, state
 
     zero = jnp.zeros((), state.spread.dtype)
     start = jnp.int32(0), jnp.int32(1), zero, state
     return jax.lax.while_loop(lambda carry: carry[0] < depth, group, start)[3]
+
+
+def _planned(
+    spread: jax.Array, tried: jax.Array, size: jax.Array, per_layer: jax.Array, limit: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Whether a group of ``tried`` layers fits, the size of the next, and the spread that one layer is taken to add."""
+    fits = (spread <= limit) | (tried == 1)
+    per_layer = jnp.maximum(spread / tried.astype(spread.dtype), _MEMORY * per_layer)
+    room = jnp.clip(limit / per_layer, 1, 2 * size.astype(spread.dtype)).astype(size.dtype)
+    room = jnp.where(fits, room, jnp.minimum(room, tried - 1))  # the quotient may round to what was tried
+    size = jnp.where(jnp.isfinite(spread), room, 1)
+    return fits, size, jnp.where(jnp.isfinite(spread), per_layer, 0)
 
 
 @jax.custom_batching.custom_vmap

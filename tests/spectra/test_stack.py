@@ -70,6 +70,15 @@ def test_examples_decide_together_how_many_layers_to_factor_at_once():
     np.testing.assert_allclose(found, [of_tame, of_wild], atol=5e-3)
 
 
+def test_a_group_that_does_not_fit_by_one_rounding_is_followed_by_a_smaller_one():
+    tried, limit = jnp.arange(2, 1000, dtype=jnp.int32), 6.1
+    spread = jnp.full(tried.shape, np.nextafter(np.float32(limit), np.float32(np.inf)))
+    fits, size, _ = _stack._planned(spread, tried, tried, 0 * spread, limit)
+    assert not fits.any()
+    assert (size < tried).all()
+    assert (size >= 1).all()
+
+
 @pytest.mark.parametrize(("condition", "least", "most"), [(1.5, 5, 20), (100.0, 64, 68)])
 def test_tame_layers_are_factored_in_groups(condition, least, most, monkeypatch):
     """Groups part directions by 6 nats: one layer of 4.6, or up to 15 of 0.4, whose pivots part more than they do."""
