@@ -258,7 +258,7 @@ def _largest_of_examples(x: jax.Array) -> jax.Array:
 
 @_largest_of_examples.def_vmap
 def _(_: int, __: list, xs: jax.Array) -> tuple[jax.Array, bool]:
-    return _largest_of_examples(jnp.max(xs)), False
+    return _largest_of_examples(jnp.max(xs, initial=-jnp.inf)), False
 
 
 def _size(tree: Any) -> int:

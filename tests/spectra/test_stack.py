@@ -64,10 +64,18 @@ def test_groups_of_layers_shrink_where_layers_part_more(compensated):
 def test_examples_decide_together_how_many_layers_to_factor_at_once():
     tame, of_tame = known_stack(*[1.1] * 40)
     wild, of_wild = known_stack(*[1.1] * 20, *[3e3] * 20)
-    found = jax.jit(jax.vmap(lambda w: rx.stack_spectrum(rx.Scan(linear, w))(jnp.ones(40, "float32"))))(
-        np.stack([tame, wild])
-    )
-    np.testing.assert_allclose(found, [of_tame, of_wild], atol=5e-3)
+    run = jax.vmap(lambda w: rx.stack_spectrum(rx.Scan(linear, w))(jnp.ones(40, "float32")))
+    both = np.stack([tame, wild])
+    np.testing.assert_allclose(jax.jit(run)(both), [of_tame, of_wild], atol=5e-3)
+    [groups] = [eqn for eqn in jax.make_jaxpr(run)(both).jaxpr.eqns if eqn.primitive.name == "while"]
+    [predicate] = groups.params["cond_jaxpr"].out_avals
+    assert predicate.shape == ()  # an axis of examples would make each compute both sides of every decision
+
+
+@pytest.mark.parametrize("interval", [None, 1])
+def test_no_examples_at_all(interval):
+    run = rx.stack_spectrum(rx.Scan(leaky_layer, normal(3, 4, 4)), interval=interval)
+    assert jax.vmap(run)(np.zeros((0, 4), np.float32)).shape == (0, 4)
 
 
 def test_a_group_that_does_not_fit_by_one_rounding_is_followed_by_a_smaller_one():
