@@ -1,5 +1,6 @@
 """Log singular values of stacks of any depth: the product of a thousand Jacobians spans thousands of nats."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from ._push import (
     with_doubled_basis,
 )
 
-_NARROW = 32  # directions, up to which twice the precision takes a few milliseconds for a hundred layers
+_NARROW = 32  # numbers in a point, up to which twice the precision takes a few milliseconds for a hundred layers
 _ERROR = 5e-5  # of the smallest value that a group of layers passes on, at most
 _MEMORY = 0.9  # per factorisation, of the largest spread seen
 
@@ -98,8 +99,9 @@ def stack_spectrum(
             are factored one by one; orthogonal ones in groups. Examples under one ``jax.vmap`` decide together. A list
             is factored at every layer. A number that is too large loses the smallest values, which come out as
             ``-inf``.
-        compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them; by
-            default up to width 32 in float32, where a layer then takes some four times as long.
+        compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them, whole; by
+            default in float32 where no layer has more than 32 inputs or outputs (inputs of a narrowing first layer
+            aside).
 
     Returns:
         ``log_singular_values(x)``: as many as the lesser of inputs and outputs, descending, ``-inf`` beyond the rank;
@@ -138,14 +140,20 @@ def stack_spectrum(
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
 
+        sizes = [_size(x)] if isinstance(layers, Scan) else _sizes(layers, x)
+        narrowing = len(sizes) > 1 and sizes[1] < sizes[0]
+        narrow = max(sizes[narrowing:]) <= _NARROW
+
         def start(state: Pushed) -> Pushed:
-            narrow = state.basis.shape[1] <= _NARROW and state.spread.dtype == jnp.float32
-            return with_doubled_basis(state) if (narrow if compensated is None else compensated) else state
+            by_default = narrow and state.spread.dtype == jnp.float32
+            return with_doubled_basis(state) if (by_default if compensated is None else compensated) else state
 
         if isinstance(layers, Scan):
-            state = _through_scan(layers, x, interval, start)
+            state = _through_scan(layers, interval, start(started(x)))
+        elif narrowing:
+            state = _through_list(layers[1:], interval, start(started_narrow(layers[0], x)), since=1)
         else:
-            state = _through_list(layers, x, interval, start)
+            state = _through_list(layers, interval, start(started(x)), since=0)
         values = log_singular_values(finished(state))
         beyond = min(_size(x), _size(state.point)) - len(values)
         values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
@@ -184,11 +192,14 @@ def _check_finite(params: Any) -> None:
             raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
 
 
-def _through_list(layers: Sequence[Callable], x: Any, interval: int | None, start: Callable) -> Pushed:
-    narrow = _size(jax.eval_shape(layers[0], x)) < _size(x)
-    state = start(started_narrow(layers[0], x) if narrow else started(x))
-    since = int(narrow)
-    for layer in layers[narrow:]:
+def _sizes(layers: Sequence[Callable], x: Any) -> list[int]:
+    """Of the points before and after each layer."""
+    points = itertools.accumulate(layers, lambda point, layer: jax.eval_shape(layer, point), initial=x)
+    return [_size(point) for point in points]
+
+
+def _through_list(layers: Sequence[Callable], interval: int | None, state: Pushed, since: int) -> Pushed:
+    for layer in layers:
         state, since = pushed(state, layer), since + 1
         outputs, columns = state.basis.shape
         if outputs < columns or since >= (interval or 1):
@@ -196,8 +207,7 @@ def _through_list(layers: Sequence[Callable], x: Any, interval: int | None, star
     return eliminated(state) if since else state
 
 
-def _through_scan(stack: Scan, x: Any, interval: int | None, start: Callable) -> Pushed:
-    state = start(started(x))
+def _through_scan(stack: Scan, interval: int | None, state: Pushed) -> Pushed:
     if interval is None:
         return _in_groups_that_fit(stack, state)
     depth = stack.depth

@@ -144,6 +144,22 @@ def test_layers_of_other_shapes_and_directions_beyond_the_narrowest(widths):
     assert (found[rank:] == -np.inf).all()
 
 
+def test_few_inputs_through_wide_layers_take_no_wide_matrix():
+    weights = [normal(b, a) / np.float32(a**0.5) for a, b in itertools.pairwise((2, 256, 256, 2))]
+    run = jax.jit(lambda weights, x: rx.stack_spectrum([functools.partial(leaky_layer, w=w) for w in weights])(x))
+    memory = run.lower(weights, normal(2)).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 4 * 256**2  # of one layer's Jacobian
+
+
+@pytest.mark.parametrize(("widths", "compensated"), [((100, 8, 8), True), ((8, 33, 8), False), ((8, 8, 33), False)])
+def test_bases_are_compensated_where_every_point_is_narrow(widths, compensated):
+    """A first layer that narrows is turned into its row space, and multiplies no basis."""
+    layers = [functools.partial(leaky_layer, w=normal(b, a)) for a, b in itertools.pairwise(widths)]
+    x = normal(widths[0])
+    found, want = (jax.make_jaxpr(rx.stack_spectrum(layers, compensated=c))(x) for c in (None, compensated))
+    assert str(found) == str(want)
+
+
 def test_the_rank_of_relu_stacks_is_the_least_number_of_active_units():
     weights, xs = normal(60, 32, 32) * np.float32(0.25), normal(6, 32)
     found = jax.jit(jax.vmap(rx.stack_spectrum(rx.Scan(relu_layer, weights), interval=2)))(xs)
