@@ -1,10 +1,11 @@
 """A product of Jacobians as basis times triangle: pushed through layers, and factored before rounding eats it.
 
 The product is held as ``basis @ product``: a well-conditioned basis of the output space, ``(n, k)``, and a matrix whose
-rows have exponents of their own. Between two factorisations layers' Jacobians multiply the basis; Gaussian elimination
-with row exchanges then makes it well-conditioned again and hands its triangle to the product. (Rutishauser's
-Treppeniteration. QR in its place is no more precise and takes more than twice as long.) A basis in twice the precision
-is multiplied by the layers' own Jacobians, which are exact where a layer rounds each of their entries once.
+rows have exponents of their own. Between two factorisations layers' Jacobians multiply the basis, whose size goes into
+the exponents at every layer; Gaussian elimination with row exchanges then makes it well-conditioned again and hands its
+triangle to the product. (Rutishauser's Treppeniteration. QR in its place is no more precise and takes more than twice
+as long.) A basis in twice the precision is multiplied by the layers' own Jacobians, which are exact where a layer
+rounds each of their entries once.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from jax.typing import DTypeLike
 
 from .._precision import widen
 from ._doubled import Doubled, doubled, factored, multiplied
-from ._scaled import Scaled, identity, times
+from ._scaled import Scaled, apart_from_size, identity, times
 
 
 @jax.tree_util.register_dataclass
@@ -80,7 +81,10 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
     images, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(tangents)
     images = widen(images)
     basis = multiplied(images, basis) if isinstance(basis, Doubled) else images
-    return replace(state, point=point, basis=basis, rank=jnp.minimum(state.rank, _nonzero_rows(images)))
+    basis, exponent = apart_from_size(basis)
+    product = replace(state.product, exponents=state.product.exponents + exponent)
+    rank = jnp.minimum(state.rank, _nonzero_rows(images))
+    return replace(state, point=point, basis=basis, product=product, rank=rank)
 
 
 @jax.jit

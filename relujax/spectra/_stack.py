@@ -1,5 +1,6 @@
 """Log singular values of stacks of any depth: the product of a thousand Jacobians spans thousands of nats."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from ._push import (
     with_doubled_basis,
 )
 
-_NARROW = 32  # directions, up to which twice the precision takes a few milliseconds for a hundred layers
+_NARROW = 32  # numbers in a point, up to which twice the precision takes a few milliseconds for a hundred layers
 _ERROR = 5e-5  # of the smallest value that a group of layers passes on, at most
 _MEMORY = 0.9  # per factorisation, of the largest spread seen
 
@@ -86,8 +87,7 @@ def stack_spectrum(
     few layers. Here it is factored every few layers, sizes are kept as integer exponents, and the values are parted by
     QR sweeps and Jacobi rotations: each to its own precision. Rounding one layer costs the smallest value it passes on
     some ``eps`` times the layer's condition number. In float32, after 1,000 leaky layers of width 16, all values of
-    eight networks are right to 2e-3 nats (their layers' own rounding), without ``compensated`` to 1e-2; after 64 layers
-    of width 128 most are right to 3e-5, the smallest to 4e-2.
+    eight networks are right to 2e-3 nats (their layers' own rounding), without ``compensated`` to 3e-2.
 
     Args:
         layers: callables, each applied to the output of the one before, or a :class:`Scan`, which compiles in the same
@@ -98,8 +98,9 @@ def stack_spectrum(
             are factored one by one; orthogonal ones in groups. Examples under one ``jax.vmap`` decide together. A list
             is factored at every layer. A number that is too large loses the smallest values, which come out as
             ``-inf``.
-        compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them; by
-            default up to width 32 in float32, where a layer then takes some four times as long.
+        compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them, whole; by
+            default in float32 where no layer has more than 32 inputs or outputs (inputs of a narrowing first layer
+            aside).
 
     Returns:
         ``log_singular_values(x)``: as many as the lesser of inputs and outputs, descending, ``-inf`` beyond the rank;
@@ -138,14 +139,20 @@ def stack_spectrum(
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
 
+        sizes = [_size(x)] if isinstance(layers, Scan) else _sizes(layers, x)
+        narrowing = len(sizes) > 1 and sizes[1] < sizes[0]
+        narrow = max(sizes[narrowing:]) <= _NARROW
+
         def start(state: Pushed) -> Pushed:
-            narrow = state.basis.shape[1] <= _NARROW and state.spread.dtype == jnp.float32
-            return with_doubled_basis(state) if (narrow if compensated is None else compensated) else state
+            by_default = narrow and state.spread.dtype == jnp.float32
+            return with_doubled_basis(state) if (by_default if compensated is None else compensated) else state
 
         if isinstance(layers, Scan):
-            state = _through_scan(layers, x, interval, start)
+            state = _through_scan(layers, interval, start(started(x)))
+        elif narrowing:
+            state = _through_list(layers[1:], interval, start(started_narrow(layers[0], x)), since=1)
         else:
-            state = _through_list(layers, x, interval, start)
+            state = _through_list(layers, interval, start(started(x)), since=0)
         values = log_singular_values(finished(state))
         beyond = min(_size(x), _size(state.point)) - len(values)
         values = jnp.pad(values, (0, beyond), constant_values=-jnp.inf)
@@ -184,11 +191,14 @@ def _check_finite(params: Any) -> None:
             raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
 
 
-def _through_list(layers: Sequence[Callable], x: Any, interval: int | None, start: Callable) -> Pushed:
-    narrow = _size(jax.eval_shape(layers[0], x)) < _size(x)
-    state = start(started_narrow(layers[0], x) if narrow else started(x))
-    since = int(narrow)
-    for layer in layers[narrow:]:
+def _sizes(layers: Sequence[Callable], x: Any) -> list[int]:
+    """Of the points before and after each layer."""
+    points = itertools.accumulate(layers, lambda point, layer: jax.eval_shape(layer, point), initial=x)
+    return [_size(point) for point in points]
+
+
+def _through_list(layers: Sequence[Callable], interval: int | None, state: Pushed, since: int) -> Pushed:
+    for layer in layers:
         state, since = pushed(state, layer), since + 1
         outputs, columns = state.basis.shape
         if outputs < columns or since >= (interval or 1):
@@ -196,8 +206,7 @@ def _through_list(layers: Sequence[Callable], x: Any, interval: int | None, star
     return eliminated(state) if since else state
 
 
-def _through_scan(stack: Scan, x: Any, interval: int | None, start: Callable) -> Pushed:
-    state = start(started(x))
+def _through_scan(stack: Scan, interval: int | None, state: Pushed) -> Pushed:
     if interval is None:
         return _in_groups_that_fit(stack, state)
     depth = stack.depth
@@ -229,16 +238,25 @@ def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
         last = jnp.minimum(first + size, depth)
         trial = eliminated(jax.lax.fori_loop(first, last, layer, state))
         spread = _largest_of_examples(trial.spread)
-        fits = (spread <= limit) | (last - first == 1)
-        per_layer = jnp.maximum(spread / (last - first).astype(spread.dtype), _MEMORY * per_layer)
-        room = jnp.clip(limit / per_layer, 1, 2 * size.astype(spread.dtype))
-        size = jnp.where(jnp.isfinite(spread), room, 1).astype(size.dtype)
+        fits, size, per_layer = _planned(spread, last - first, size, per_layer, limit)
         state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), trial, state)
-        return jnp.where(fits, last, first), size, jnp.where(jnp.isfinite(spread), per_layer, 0), state
+        return jnp.where(fits, last, first), size, per_layer, state
 
     zero = jnp.zeros((), state.spread.dtype)
     start = jnp.int32(0), jnp.int32(1), zero, state
     return jax.lax.while_loop(lambda carry: carry[0] < depth, group, start)[3]
+
+
+def _planned(
+    spread: jax.Array, tried: jax.Array, size: jax.Array, per_layer: jax.Array, limit: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Whether a group of ``tried`` layers fits, the size of the next, and the spread that one layer is taken to add."""
+    fits = (spread <= limit) | (tried == 1)
+    per_layer = jnp.maximum(spread / tried.astype(spread.dtype), _MEMORY * per_layer)
+    room = jnp.clip(limit / per_layer, 1, 2 * size.astype(spread.dtype)).astype(size.dtype)
+    room = jnp.where(fits, room, jnp.minimum(room, tried - 1))  # the quotient may round to what was tried
+    size = jnp.where(jnp.isfinite(spread), room, 1)
+    return fits, size, jnp.where(jnp.isfinite(spread), per_layer, 0)
 
 
 @jax.custom_batching.custom_vmap
@@ -249,7 +267,7 @@ def _largest_of_examples(x: jax.Array) -> jax.Array:
 
 @_largest_of_examples.def_vmap
 def _(_: int, __: list, xs: jax.Array) -> tuple[jax.Array, bool]:
-    return _largest_of_examples(jnp.max(xs)), False
+    return _largest_of_examples(jnp.max(xs, initial=-jnp.inf)), False
 
 
 def _size(tree: Any) -> int:

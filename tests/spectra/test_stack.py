@@ -64,10 +64,27 @@ def test_groups_of_layers_shrink_where_layers_part_more(compensated):
 def test_examples_decide_together_how_many_layers_to_factor_at_once():
     tame, of_tame = known_stack(*[1.1] * 40)
     wild, of_wild = known_stack(*[1.1] * 20, *[3e3] * 20)
-    found = jax.jit(jax.vmap(lambda w: rx.stack_spectrum(rx.Scan(linear, w))(jnp.ones(40, "float32"))))(
-        np.stack([tame, wild])
-    )
-    np.testing.assert_allclose(found, [of_tame, of_wild], atol=5e-3)
+    run = jax.vmap(lambda w: rx.stack_spectrum(rx.Scan(linear, w))(jnp.ones(40, "float32")))
+    both = np.stack([tame, wild])
+    np.testing.assert_allclose(jax.jit(run)(both), [of_tame, of_wild], atol=5e-3)
+    [groups] = [eqn for eqn in jax.make_jaxpr(run)(both).jaxpr.eqns if eqn.primitive.name == "while"]
+    [predicate] = groups.params["cond_jaxpr"].out_avals
+    assert predicate.shape == ()  # an axis of examples would make each compute both sides of every decision
+
+
+@pytest.mark.parametrize("interval", [None, 1])
+def test_no_examples_at_all(interval):
+    run = rx.stack_spectrum(rx.Scan(leaky_layer, normal(3, 4, 4)), interval=interval)
+    assert jax.vmap(run)(np.zeros((0, 4), np.float32)).shape == (0, 4)
+
+
+def test_a_group_that_does_not_fit_by_one_rounding_is_followed_by_a_smaller_one():
+    tried, limit = jnp.arange(2, 1000, dtype=jnp.int32), 6.1
+    spread = jnp.full(tried.shape, np.nextafter(np.float32(limit), np.float32(np.inf)))
+    fits, size, _ = _stack._planned(spread, tried, tried, 0 * spread, limit)
+    assert not fits.any()
+    assert (size < tried).all()
+    assert (size >= 1).all()
 
 
 @pytest.mark.parametrize(("condition", "least", "most"), [(1.5, 5, 20), (100.0, 64, 68)])
@@ -80,6 +97,32 @@ def test_tame_layers_are_factored_in_groups(condition, least, most, monkeypatch)
     jax.effects_barrier()
     np.testing.assert_allclose(found, want, atol=5e-3)
     assert least <= len(count) <= most
+
+
+def slopes_alone(h, w):
+    """A linear layer at the point 0, whose Jacobian may grow at any rate while the point stays."""
+    return w @ (h - jax.lax.stop_gradient(h))
+
+
+@pytest.mark.parametrize("interval", [None, 30])
+@pytest.mark.parametrize("width", [16, 40])
+def test_layers_that_shrink_or_grow_keep_their_digits_in_groups(width, interval):
+    """300 layers at each of many rates: a basis of their product alone would leave the range of float32."""
+    rates = np.float32([1e-3, 0.01, 0.03, 0.1, 30, 1000])
+    turns = np.linalg.qr(np.random.default_rng(0).standard_normal((300, width, width)))[0].astype(np.float32)
+    x = np.zeros(width, np.float32)
+    run = jax.jit(lambda rate: rx.stack_spectrum(rx.Scan(slopes_alone, rate * turns), interval=interval)(x))
+    for rate in rates:
+        np.testing.assert_allclose(run(rate), np.full(width, 300 * np.log(np.float64(rate))), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+@pytest.mark.parametrize("rate", [1e-30, 1e-3, 1e30, 2e38])
+def test_one_layer_of_any_size_keeps_its_digits(rate, compensated):
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0].astype(np.float32)
+    layer = functools.partial(slopes_alone, w=np.float32(rate) * turn)
+    found = rx.stack_spectrum([layer], compensated=compensated)(jnp.ones(8, "float32"))
+    np.testing.assert_allclose(found, np.full(8, np.log(rate)), atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 5), (5, 1), (6, 3), (16, 5)])
@@ -99,6 +142,22 @@ def test_layers_of_other_shapes_and_directions_beyond_the_narrowest(widths):
     assert found.shape == (min(widths[0], widths[-1]),)
     np.testing.assert_allclose(found[:rank], np.log(np.linalg.svd(product, compute_uv=False)[:rank]), atol=1e-4)
     assert (found[rank:] == -np.inf).all()
+
+
+def test_few_inputs_through_wide_layers_take_no_wide_matrix():
+    weights = [normal(b, a) / np.float32(a**0.5) for a, b in itertools.pairwise((2, 256, 256, 2))]
+    run = jax.jit(lambda weights, x: rx.stack_spectrum([functools.partial(leaky_layer, w=w) for w in weights])(x))
+    memory = run.lower(weights, normal(2)).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 4 * 256**2  # of one layer's Jacobian
+
+
+@pytest.mark.parametrize(("widths", "compensated"), [((100, 8, 8), True), ((8, 33, 8), False), ((8, 8, 33), False)])
+def test_bases_are_compensated_where_every_point_is_narrow(widths, compensated):
+    """A first layer that narrows is turned into its row space, and multiplies no basis."""
+    layers = [functools.partial(leaky_layer, w=normal(b, a)) for a, b in itertools.pairwise(widths)]
+    x = normal(widths[0])
+    found, want = (jax.make_jaxpr(rx.stack_spectrum(layers, compensated=c))(x) for c in (None, compensated))
+    assert str(found) == str(want)
 
 
 def test_the_rank_of_relu_stacks_is_the_least_number_of_active_units():
