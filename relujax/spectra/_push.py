@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 
 from .._precision import widen
 from ._doubled import Doubled, doubled, factored, multiplied
-from ._scaled import Scaled, apart_from_size, identity, times
+from ._scaled import Scaled, exponent_of, identity, times, times_power
 
 
 @jax.tree_util.register_dataclass
@@ -56,7 +56,7 @@ def started_narrow(layer: Callable, x: Any) -> Pushed:
     jacobian = widen(jax.vmap(lambda row: pull(row)[0])(jnp.eye(out.size, dtype=out.dtype)))
     row_space = jnp.linalg.qr(jacobian.T, mode="r").T
     basis = row_space @ _directions(out.size, jacobian.dtype)
-    return _started(point, basis, _nonzero_rows(jacobian))
+    return _started(point, basis, _nonzero(_row_sizes(jacobian)))
 
 
 def _started(point: Any, basis: jax.Array, rank: jax.Array) -> Pushed:
@@ -80,11 +80,15 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
     tangents = jnp.eye(flat.size, dtype=flat.dtype) if isinstance(basis, Doubled) else basis.astype(flat.dtype)
     images, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(tangents)
     images = widen(images)
-    basis = multiplied(images, basis) if isinstance(basis, Doubled) else images
-    basis, exponent = apart_from_size(basis)
+    row_sizes = _row_sizes(images)
+    if isinstance(basis, Doubled):
+        basis = multiplied(images, basis)
+        exponent = exponent_of(jnp.max(jnp.abs(basis.high)))
+    else:
+        basis, exponent = images, exponent_of(jnp.max(row_sizes))
+    basis = jax.tree.map(lambda a: times_power(a, -exponent), basis)
     product = replace(state.product, exponents=state.product.exponents + exponent)
-    rank = jnp.minimum(state.rank, _nonzero_rows(images))
-    return replace(state, point=point, basis=basis, product=product, rank=rank)
+    return replace(state, point=point, basis=basis, product=product, rank=jnp.minimum(state.rank, _nonzero(row_sizes)))
 
 
 @jax.jit
@@ -131,5 +135,9 @@ def _raveled(layer: Callable, point: Any) -> tuple[jax.Array, Any]:
     return ravel_pytree(out)[0], out
 
 
-def _nonzero_rows(matrix: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.any(matrix != 0, axis=1), dtype=jnp.int32)
+def _row_sizes(matrix: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(matrix), axis=1)
+
+
+def _nonzero(x: jax.Array) -> jax.Array:
+    return jnp.sum(x != 0, dtype=jnp.int32)

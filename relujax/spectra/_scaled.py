@@ -1,6 +1,5 @@
 """Matrices whose rows have exponents of their own: products of thousands of layers neither overflow nor vanish."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +47,9 @@ def normalized(matrix: Scaled) -> Scaled:
     return Scaled(exponents, times_power(matrix.rows, -more[:, None]))
 
 
-def apart_from_size(arrays: Any) -> tuple[Any, jax.Array]:
-    """A pytree whose largest entry is between 2 and 4 in size, or 0, and the exponent of what it was divided by."""
-    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(arrays)])
-    exponent = jnp.frexp(largest)[1] - 2  # the inverse of the largest power is no normal number
-    return jax.tree.map(lambda a: times_power(a, -exponent), arrays), exponent
+def exponent_of(size: jax.Array) -> jax.Array:
+    """By which ``size / 2**exponent`` is between 2 and 4: the inverse of a larger power may be no normal number."""
+    return jnp.frexp(size)[1] - 2
 
 
 def with_column_exponents(matrix: jax.Array, exponents: jax.Array) -> Scaled:
