@@ -9,6 +9,7 @@ from float_grids import (
     FLOATS,
     FLUSHED,
     HALVES,
+    LESS_EXACT,
     ROWS,
     by_row,
     exact,
@@ -87,7 +88,7 @@ def test_float32_values(row):
     got, want = values(jnp.float32, row.name)
     distance = np.where(flushed_gate(row, got, want), 0, ulps(got, want, jnp.float32))
     # Never worse than jax.nn, whose limits are XLA's expm1, logistic and tanh.
-    limit = VALUE_ULPS.get(row.name, 4)
+    limit = VALUE_ULPS.get(row.name, 4) * LESS_EXACT
     if theirs is not None:
         limit = max(1, min(limit, ulps(theirs, want, jnp.float32).max()))
     assert np.all(distance <= limit), (x[~(distance <= limit)], distance.max(), limit)
@@ -98,6 +99,8 @@ def test_jax_nn_agrees_with_the_same_defaults():
     assert {"relu", "leaky_relu", "elu"} <= set(compared)
     for name, theirs in compared.items():
         finite = np.isfinite(theirs)  # squareplus of jax.nn overflows early
+        if name == "squareplus":  # and, where a GPU adds with one rounding, falls below 0 without bound
+            finite &= theirs >= 0
         of_ours = values(jnp.float32, name)[0][finite]
         rtol = 2e-4 if name == "squareplus" else 1e-6  # jax.nn's cancels
         np.testing.assert_allclose(
