@@ -107,7 +107,7 @@ def train(params, key, rate, clip, kind):
     def chunk(carry, key):
         (params, state), _ = jax.lax.scan(step, carry, jax.random.split(key, CHUNK))
         stats = rx.probe(functools.partial(model, kind=kind))(params, x)[1]
-        dead = [(site.passing == 0) & (site.nonfinite == 0) for site in stats.by_site.values()]
+        dead = [(site.passing == 0) & (site.nonfinite == 0) for site in stats.values()]
         accuracy = (model(params, jnp.asarray(test_x), kind).argmax(axis=1) == test_y).mean()
         finite = jnp.isfinite(params["out"]["w"]).all()
         return (params, state), (jnp.stack(dead).mean(), accuracy, finite)

@@ -138,7 +138,7 @@ first = next(iter(one))
 
 def own_counts(params, x, y):
     stats = rx.probe(lambda *args: loss(*args, join=lambda part: jax.lax.psum(part, "model")))(params, x, y)[1]
-    return next(iter(stats.by_site.values())).active[None]
+    return next(iter(stats.values())).active[None]
 
 
 by_device = jax.jit(

@@ -1,6 +1,7 @@
 """What is measured of one execution of a site, on the device: plain sums and counts, forward and backward."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,10 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
         edges: edges of the histogram of outputs, ascending; None for no such histogram.
         mask: positions ``(examples, ...)`` to leave out where it is False.
     """
+    return _on_any_mesh(lambda y, slope, mask: _measure(site, y, slope, edges, mask), y, slope, mask)
+
+
+def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask: Any) -> SiteStats:
     y = widen(site.in_rows(jax.lax.optimization_barrier(y)))
     slope = None if slope is None else widen(site.in_rows(slope))
     row = ACTIVATIONS[site.kind]
@@ -64,6 +69,21 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
         site=site,
         edges=edges,
     )
+
+
+def _on_any_mesh(fun: Callable, *arrays: Any) -> Any:
+    """``fun`` of arrays whose types may say how a mesh divides them: what it gives is whole on every device.
+
+    Sums, slices and conditionals of such types would each have to be told how their results are divided; here the
+    compiler sees to that, as it does on a mesh of automatic axes.
+    """
+    for array in jax.tree.leaves(arrays):
+        mesh = jax.typeof(array).sharding.mesh
+        kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+        if explicit := tuple(name for name, kind in kinds if kind == jax.sharding.AxisType.Explicit):
+            whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+            return jax.sharding.auto_axes(fun, axes=explicit, out_sharding=whole)(*arrays)
+    return fun(*arrays)
 
 
 def _all(conditions: jax.Array) -> jax.Array:
@@ -172,28 +192,41 @@ def _histogram(active: jax.Array, size: Any) -> jax.Array:
     return jnp.concatenate([everything, reach]) - jnp.concatenate([reach, jnp.zeros(1, jnp.int32)])
 
 
-def measure_signal(g: jax.Array, mask: jax.Array | None = None) -> Signal:
-    """Norm and *non-zero* counts of a cotangent ``(examples, ..., units)`` per unit, in float32.
+def measure_signal(site: Site, g: jax.Array, mask: jax.Array | None = None, behind: jax.Array | None = None) -> Signal:
+    """Norm and *non-zero* counts of a cotangent per unit, in float32.
 
     Counted the other way round from :class:`Signal`: where the loss does not depend on a site nothing is ever
     measured, JAX fills in zeros, and no entry of the gradient was non-zero. Counted, but not left out of the norm, is
-    only what a mask ``(examples, ...)`` lets through.
+    only what a mask lets through.
+
+    Args:
+        site: which site.
+        g: the gradient with respect to its output, of the shape of that.
+        mask: positions ``(examples, ...)``, or None for all.
+        behind: the gradient with respect to its input, or None.
     """
-    g = widen(g)
+
+    def both(g: jax.Array, mask: jax.Array | None, behind: jax.Array | None) -> Signal:
+        norm, nonzero = _norm_and_nonzero(site, g, mask)
+        # Gradients are floats, and a float32 counts to 2**24: two parts, each exact.
+        parts = ((nonzero // _PART).astype(jnp.float32), (nonzero % _PART).astype(jnp.float32))
+        behind = None if behind is None else stable_norm(_norm_and_nonzero(site, behind)[0])
+        return Signal(norm=norm, zeros=parts, behind=behind)
+
+    return _on_any_mesh(both, g, mask, behind)
+
+
+def _norm_and_nonzero(site: Site, g: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """Per unit."""
+    g = widen(site.in_rows(g))
     axes = tuple(range(g.ndim - 1))
-    if mask is None and math.prod(g.shape[:-1]) < _COUNTED_BY_FLOATS:
-        signs, square = jnp.sum(jnp.abs(jnp.sign(g)), axis=axes), jnp.sum(g * g, axis=axes)
-        # Squares of small numbers underflow, those of large ones overflow, and a NaN is not counted.
-        plain = (signs == 0) | ((square > _SQUARES_FROM) & (square < jnp.inf))
-        counted = jnp.where(signs >= 0, signs, 0).astype(jnp.int32)
-        norm, nonzero = jax.lax.cond(
-            _all(plain), lambda: (jnp.sqrt(square), counted), lambda: _careful_signal_by_part(g)
-        )
-    else:
-        norm, nonzero = _careful_signal(g, mask)
-    # Gradients are floats, and a float32 counts to 2**24: two parts, each exact.
-    parts = ((nonzero // _PART).astype(jnp.float32), (nonzero % _PART).astype(jnp.float32))
-    return Signal(norm=norm, zeros=parts)
+    if mask is not None or math.prod(g.shape[:-1]) >= _COUNTED_BY_FLOATS:
+        return _careful_signal(g, mask)
+    signs, square = jnp.sum(jnp.abs(jnp.sign(g)), axis=axes), jnp.sum(g * g, axis=axes)
+    # Squares of small numbers underflow, those of large ones overflow, and a NaN is not counted.
+    plain = (signs == 0) | ((square > _SQUARES_FROM) & (square < jnp.inf))
+    counted = jnp.where(signs >= 0, signs, 0).astype(jnp.int32)
+    return jax.lax.cond(_all(plain), lambda: (jnp.sqrt(square), counted), lambda: _careful_signal_by_part(g))
 
 
 def _careful_signal(g: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:

@@ -1,7 +1,7 @@
 """How statistics add: of two executions, of the shards of a mesh, and of batches, devices and runs."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,15 +10,19 @@ import numpy as np
 
 from ._measure import stable_norm
 from ._sites import Site
-from ._statistics import Signal, SiteStats, Stats, to_host
+from ._statistics import Held, Signal, SiteStats, Stats, to_host
 
 #: Statistics that are plain sums over the elements of a unit.
 _PER_UNIT = ("active", "passing", "total", "square", "nonfinite")
 
 
 def repeat(first: SiteStats, second: SiteStats) -> SiteStats:
-    """Two executions of a site on the same examples."""
-    return _combined(first, second, jnp.maximum, jnp.add, examples=jnp.maximum)
+    """Two executions of a site on the same examples, in a loop that has no backward pass."""
+    return replace(
+        jax.tree.map(jnp.add, first, second),
+        examples=jnp.maximum(first.examples, second.examples),
+        largest=jnp.maximum(first.largest, second.largest),
+    )
 
 
 def join(site: Site, stacked: Any) -> Any:
@@ -91,57 +95,35 @@ def merge(a: Stats, b: Stats) -> Stats:
     >>> merge(stats, stats)["relu"].active.tolist()
     [0, 2]
     """
-    if a.in_order() != b.in_order():
-        odd = sorted(set(a) ^ set(b)) or a.in_order()
+    if list(a) != list(b):
+        odd = sorted(set(a) ^ set(b)) or list(a)
         raise ValueError(
             f"cannot merge statistics of different functions: got {len(a)} and {len(b)} sites that differ in "
             f"{', '.join(odd[:3])}; expected the same sites in both"
         )
-    return Stats({name: _merge_site(a[name], b[name]) for name in a}, a.opaque)
+    for one, other in zip(a.layout.sites, b.layout.sites, strict=True):
+        _check_alike(one, other)
+    add = {"sums": np.add, "largest": np.maximum, "norms": np.hypot}
+    first, second = to_host(a.measures), to_host(b.measures)
+    measures = [add[kind](first[..., part], second[..., part]) for kind, part in a.layout.parts.items()]
+    return replace(a, counts=to_host(a.counts) + to_host(b.counts), measures=np.concatenate(measures, axis=-1))
 
 
-def _merge_site(a: SiteStats, b: SiteStats) -> SiteStats:
-    if a.site.units != b.site.units or a.site.kind != b.site.kind:
-        raise ValueError(
-            f"cannot merge statistics of {a.site.name}: got {a.site.units} units of {a.site.kind} and {b.site.units} "
-            f"of {b.site.kind}; expected the same function in both"
-        )
-    if (a.signal is None) != (b.signal is None):
-        raise ValueError(
-            f"cannot merge statistics of {a.site.name}: got a backward signal in one and none in the other; "
-            "expected both from probe, or both from probe_grad"
-        )
-    if a.edges != b.edges:
-        raise ValueError(
-            f"cannot merge statistics of {a.site.name}: got histograms with edges {a.edges} and {b.edges}; expected "
-            "the same edges in both"
-        )
-    if a.signal is not None and b.signal is not None and (a.signal.behind is None) != (b.signal.behind is None):
-        raise ValueError(
-            f"cannot merge statistics of {a.site.name}: got gains in one and none in the other; expected both with "
-            "gains=True, or both without"
-        )
-    return _combined(a, b, np.maximum, np.add, examples=np.add, of=to_host)
-
-
-def _combined(
-    a: SiteStats, b: SiteStats, largest: Callable, add: Callable, examples: Callable, of: Callable = lambda value: value
-) -> SiteStats:
-    special = {"largest": largest, "examples": examples}
-    merged = {
-        f.name: special.get(f.name, add)(of(getattr(a, f.name)), of(getattr(b, f.name)))
-        for f in fields(SiteStats)
-        if f.name not in ("signal", "site", "outputs", "edges")
-    }
-    outputs = None if a.outputs is None or b.outputs is None else add(of(a.outputs), of(b.outputs))
-    signal = None
-    if a.signal is not None and b.signal is not None:
-        behind = None
-        if a.signal.behind is not None and b.signal.behind is not None:
-            behind = np.hypot(of(a.signal.behind), of(b.signal.behind))
-        signal = Signal(
-            norm=np.hypot(of(a.signal.norm), of(b.signal.norm)),
-            zeros=add(of(a.signal.zeros), of(b.signal.zeros)),
-            behind=behind,
-        )
-    return replace(a, **merged, outputs=outputs, signal=signal)
+def _check_alike(a: Held, b: Held) -> None:
+    only = a.names ^ b.names
+    if (a.site.units, a.site.kind) != (b.site.units, b.site.kind):
+        got = f"{a.site.units} units of {a.site.kind} and {b.site.units} of {b.site.kind}"
+        expected = "the same function in both"
+    elif "signal.norm" in only:
+        got = "a backward signal in one and none in the other"
+        expected = "both from probe, or both from probe_grad"
+    elif a.edges != b.edges:
+        got, expected = f"histograms with edges {a.edges} and {b.edges}", "the same edges in both"
+    elif "signal.behind" in only:
+        got, expected = "gains in one and none in the other", "both with gains=True, or both without"
+    elif a.shapes != b.shapes:
+        got = f"scans of {a.site.steps} and {b.site.steps} steps around it"
+        expected = "the same function in both"
+    else:
+        return
+    raise ValueError(f"cannot merge statistics of {a.site.name}: got {got}; expected {expected}")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._graph import Path
-from ._measure import empty_signal, measure, measure_signal, stable_norm, with_signal
+from ._measure import empty_signal, measure, measure_signal, with_signal
 from ._merge import join, repeat
 from ._sites import Match, Site, nearest
 from ._statistics import Signal, SiteStats, Stats
@@ -150,7 +150,7 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Arra
 
 
 def _stats(traced: Instrumented, records: Mapping[Path, SiteStats]) -> Stats:
-    return Stats({site.name: records[site.path] for site in traced.finding.sites}, traced.finding.opaque)
+    return Stats.of((records[site.path] for site in traced.finding.sites), traced.finding.opaque)
 
 
 def capture(fun: Callable, *, batch: int | None = None) -> Callable:
@@ -277,10 +277,8 @@ def _tap(site: Site, y: jax.Array, token: Signal, pull: Callable | None, within:
 
 def _measured(site: Site, kept: tuple, g: jax.Array) -> tuple[jax.Array, Signal, None, None]:
     pull, within = kept
-    signal = measure_signal(site.in_rows(g), within)
-    if pull is not None:
-        [behind] = pull(g)
-        signal = replace(signal, behind=stable_norm(measure_signal(site.in_rows(behind)).norm))
+    behind = None if pull is None else pull(g)[0]
+    signal = measure_signal(site, g, within, behind)
     if g.size:
         # Always true, but XLA cannot know: it measures first, and then writes the next cotangent over this one.
         g = jnp.where(signal.zeros[1].reshape(-1)[0] >= 0, g, jnp.zeros_like(g))

@@ -1,10 +1,14 @@
 """The records of what is counted and summed at a site."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ._sites import Opaque, Site
@@ -71,31 +75,153 @@ class SiteStats:
     edges: tuple[float, ...] | None = field(default=None, metadata={"static": True})
 
 
+#: The arrays of :class:`Stats`, and the statistics in them: of all sites those first that add up in one way.
+_HELD = {
+    "counts": {
+        "counts": ("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs", "signal.zeros")
+    },
+    "measures": {"sums": ("total", "square"), "largest": ("largest",), "norms": ("signal.norm", "signal.behind")},
+}
+
+
+@dataclass(frozen=True)
+class Held:
+    """What :class:`Stats` hold of one site.
+
+    Attributes:
+        site: the site.
+        edges: of the histogram of its outputs, or None.
+        shapes: name and shape of each statistic that there is; those of the signal begin with ``signal.``.
+    """
+
+    site: Site
+    edges: tuple[float, ...] | None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, stats: SiteStats) -> "Held":
+        """What there is of one site."""
+        return cls(stats.site, stats.edges, tuple((name, np.shape(value)) for name, value in _named(stats).items()))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the statistics."""
+        return frozenset(name for name, _ in self.shapes)
+
+
+def _named(stats: SiteStats) -> dict[str, Any]:
+    """The statistics that there are, by name."""
+    found = {f.name: getattr(stats, f.name) for f in fields(SiteStats) if f.name not in ("signal", "site", "edges")}
+    if stats.signal is not None:
+        found |= {f"signal.{f.name}": getattr(stats.signal, f.name) for f in fields(Signal)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each statistic of each site stands in the arrays of :class:`Stats`; the sites are in execution order."""
+
+    sites: tuple[Held, ...]
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, Held]:
+        """The sites by name."""
+        return {held.site.name: held for held in self.sites}
+
+    @functools.cached_property
+    def places(self) -> dict[tuple[str, str], tuple[str, slice, tuple[int, ...]]]:
+        """By site and statistic: which array, which part of it, and the shape of that; in the order of the arrays."""
+        places = {}
+        for array, kinds in _HELD.items():
+            start = 0
+            for site, name, shape in itertools.chain(*map(self._holding, kinds.values())):
+                stop = start + math.prod(shape)
+                places[site, name] = array, slice(start, stop), shape
+                start = stop
+        return places
+
+    @functools.cached_property
+    def parts(self) -> dict[str, slice]:
+        """The parts of the array of measures: the sums, the largest outputs and the norms of all sites."""
+        found, start = {}, 0
+        for kind, names in _HELD["measures"].items():
+            stop = start + sum(math.prod(shape) for _, _, shape in self._holding(names))
+            found[kind], start = slice(start, stop), stop
+        return found
+
+    def _holding(self, names: tuple[str, ...]) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+        """Site, statistic and shape, of all sites, of those statistics that have these names."""
+        for held in self.sites:
+            for name, shape in held.shapes:
+                if name in names:
+                    yield held.site.name, name, shape
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Stats(Mapping[str, SiteStats]):
-    """Statistics of every site of a function by name, in execution order; a pytree.
+    """Statistics of every site of a function by name, in execution order; a pytree of two arrays.
+
+    However many sites there are, a program returns two arrays and a host fetches two. Axes before the last one are
+    those that ``vmap``, or a scan over calls of the probed function, has added.
 
     Attributes:
-        by_site: the statistics.
+        counts: what is counted at all sites, one after the other.
+        measures: of all sites the sums, then the largest absolute outputs, then the norms of signals.
+        layout: which part is of which site.
         opaque: parts of the function that the probe could not enter.
     """
 
-    by_site: dict[str, SiteStats]
+    counts: Any
+    measures: Any
+    layout: Layout = field(metadata={"static": True})
     opaque: tuple[Opaque, ...] = field(default=(), metadata={"static": True})
 
+    @classmethod
+    def of(cls, sites: Iterable[SiteStats], opaque: tuple[Opaque, ...] = ()) -> "Stats":
+        """Those of some sites together."""
+        ordered = sorted(sites, key=lambda stats: stats.site.path)
+        layout = Layout(tuple(map(Held.of, ordered)))
+        by_site = {stats.site.name: _named(stats) for stats in ordered}
+        parts: dict[str, list] = {array: [] for array in _HELD}
+        for (site, name), (array, _, _) in layout.places.items():
+            parts[array].append(by_site[site][name])
+        return cls(**{array: _joined(array, values) for array, values in parts.items()}, layout=layout, opaque=opaque)
+
+    def with_norms(self, change: Callable[[Any], Any]) -> "Stats":
+        """The same with the norms of all signals changed."""
+        norms = self.layout.parts["norms"]
+        rest, changed = self.measures[..., : norms.start], change(self.measures[..., norms])
+        return replace(self, measures=jnp.concatenate([rest, changed], axis=-1))
+
     def __getitem__(self, name: str) -> SiteStats:
-        return self.by_site[name]
+        held = self.layout.by_name[name]
+        values: dict[str, Any] = {"outputs": None}
+        for statistic, _ in held.shapes:
+            array, part, shape = self.layout.places[name, statistic]
+            of_all = getattr(self, array)
+            if not isinstance(of_all, jax.core.Tracer):  # or each part would be a program of its own
+                of_all = np.asarray(of_all)
+            values[statistic] = of_all[..., part].reshape((*of_all.shape[:-1], *shape))
+        signal = {f.name: values.pop(f"signal.{f.name}", None) for f in fields(Signal)}
+        return SiteStats(
+            **values, signal=None if signal["norm"] is None else Signal(**signal), site=held.site, edges=held.edges
+        )
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.in_order())
+        return iter(self.layout.by_name)
 
     def __len__(self) -> int:
-        return len(self.by_site)
+        return len(self.layout.sites)
 
-    def in_order(self) -> list[str]:
-        """Site names in execution order (a jitted dict comes back sorted by key)."""
-        return sorted(self.by_site, key=lambda name: self.by_site[name].site.path)
+
+def _joined(array: str, values: list) -> Any:
+    """Arrays behind each other, of one dtype: on the device, or those of NumPy on the host."""
+    if not any(isinstance(value, jax.Array) for value in values):
+        dtype = np.int64 if array == "counts" else np.float64
+        return np.concatenate([np.zeros(0, dtype), *(to_host(value).ravel().astype(dtype) for value in values)])
+    dtype = jnp.int32 if array == "counts" else functools.reduce(jnp.promote_types, [v.dtype for v in values])
+    return jnp.concatenate([jnp.asarray(value, dtype).reshape(-1) for value in values])
 
 
 def to_host(value: Any) -> np.ndarray:

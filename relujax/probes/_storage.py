@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from ._sites import Opaque, Site
-from ._statistics import Signal, SiteStats, Stats, to_host
+from ._statistics import Held, Layout, Stats, to_host
 
-_VERSION = 2
-_ARRAYS = tuple(f.name for f in fields(SiteStats) if f.name not in ("signal", "site", "edges"))
+_VERSION = 3
+_ARRAYS = ("counts", "measures")
 
 
 def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
@@ -38,19 +38,10 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     """
     progress = {name: _plain(value) for name, value in progress.items()}
     arrays = {f"progress/{name}": value for name, value in progress.items() if isinstance(value, np.ndarray)}
-    sites = []
-    for i, name in enumerate(stats):
-        one = stats[name]
-        sites.append({"name": name, "edges": one.edges, **asdict(one.site)})
-        for field in _ARRAYS:
-            if (value := getattr(one, field)) is not None:
-                arrays[f"{i}/{field}"] = to_host(value)
-        if one.signal is not None:
-            signal = {f.name: getattr(one.signal, f.name) for f in fields(Signal)}
-            arrays |= {f"{i}/signal/{name}": to_host(value) for name, value in signal.items() if value is not None}
+    arrays |= {f"stats/{name}": to_host(getattr(stats, name)) for name in _ARRAYS}
     header = {
         "version": _VERSION,
-        "sites": sites,
+        "sites": [asdict(held) for held in stats.layout.sites],
         "opaque": [asdict(part) for part in stats.opaque],
         "progress": {name: value for name, value in progress.items() if not isinstance(value, np.ndarray)},
     }
@@ -97,18 +88,14 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
             f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({error}): expected a file "
             "that relujax.probes.save wrote"
         ) from error
-    by_site = {}
-    for i, site in enumerate(header["sites"]):
-        signal = None
-        if f"{i}/signal/norm" in arrays:
-            signal = Signal(**{f.name: arrays.get(f"{i}/signal/{f.name}") for f in fields(Signal)})
-        values = {field: arrays.get(f"{i}/{field}") for field in _ARRAYS}
-        edges = _frozen(site.pop("edges", None))
-        site = Site(**{k: _frozen(v) for k, v in site.items()})
-        by_site[site.name] = SiteStats(**values, signal=signal, site=site, edges=edges)
+    sites = []
+    for held in header["sites"]:
+        site = Site(**{k: _frozen(v) for k, v in held["site"].items()})
+        sites.append(Held(site, _frozen(held["edges"]), _frozen(held["shapes"])))
+    held_arrays = {name: arrays[f"stats/{name}"] for name in _ARRAYS}
     opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
     beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
-    return Stats(by_site, opaque), header["progress"] | beside
+    return Stats(**held_arrays, layout=Layout(tuple(sites)), opaque=opaque), header["progress"] | beside
 
 
 def _frozen(value: Any) -> Any:

@@ -225,21 +225,12 @@ def _forward_backward(apply: Callable, loss: Loss, edges: Edges, params: Any, re
     counted = loss is cross_entropy
     hit = jnp.argmax(outputs, axis=-1).astype(jnp.int32) == y.astype(jnp.int32) if counted else jnp.zeros(1, bool)
     return Sums(
-        stats=_scaled(stats, len(x)),
+        stats=stats.with_norms(lambda norms: norms * len(x)),  # of each example's own loss, not of the mean
         loss=mean * len(x),
         hits=jnp.sum(hit),
         labels=hit.size,
         gradient=jax.tree.map(lambda g: widen(g) * len(x), grads),
     )
-
-
-def _scaled(stats: Stats, examples: int) -> Stats:
-    """Signals of the mean loss as those of each example's own loss."""
-    by_site = {
-        n: replace(s, signal=s.signal.with_norms(lambda norm: norm * examples)) if s.signal else s
-        for n, s in stats.by_site.items()
-    }
-    return Stats(by_site, stats.opaque)
 
 
 def _nothing_found(stats: Stats) -> str:

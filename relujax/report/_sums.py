@@ -5,7 +5,7 @@ import os
 import re
 import time
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,7 @@ class Sums:
         sums = {
             name: plus(getattr(self, name), getattr(other, name)) for name in ("loss", "hits", "labels", "gradient")
         }
-        return Sums(merge(self.stats, _with_sites_of(other.stats, self.stats)), **sums)
-
-
-def _with_sites_of(found: Stats, stats: Stats) -> Stats:
-    """A batch of another length has sites of another shape."""
-    by_site = {n: replace(s, site=stats[n].site) if n in stats else s for n, s in found.by_site.items()}
-    return Stats(by_site, stats.opaque)
+        return Sums(merge(self.stats, other.stats), **sums)
 
 
 def fingerprint(model: Model, loss: Any, x: Any, y: Any, edges: Any = None) -> int:

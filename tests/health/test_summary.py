@@ -47,7 +47,7 @@ def site_stats(**changes):
 
 
 def summary_of(*sites, opaque=()):
-    return rx.summarize(rx.Stats({stats.site.name: stats for stats in sites}, opaque))
+    return rx.summarize(rx.Stats.of(sites, opaque))
 
 
 def test_a_row_by_hand():
@@ -357,7 +357,7 @@ def test_how_often_a_while_loop_runs_is_not_known():
 
 
 def test_merged_scans_are_summed_layer_by_layer():
-    stats = rx.Stats({"stack/relu": scanned((3,), (True,))})
+    stats = rx.Stats.of([scanned((3,), (True,))])
     rows = rx.summarize(rx.merge(stats, stats))
     assert [row.mean for row in rows] == [0, 0.5, 1.0]
     assert [row.examples for row in rows] == [8, 8, 8]

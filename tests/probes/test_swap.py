@@ -46,7 +46,9 @@ def both(fun):
 def test_swap_by_kind(old, new):
     fun = functools.partial(model, old)
     [kind] = {site.kind for site in rx.sites(fun, PARAMS, X)}
-    chex.assert_trees_all_close(both(rx.swap(fun, {kind: new})), both(functools.partial(model, new)), rtol=1e-5, atol=3e-6)
+    chex.assert_trees_all_close(
+        both(rx.swap(fun, {kind: new})), both(functools.partial(model, new)), rtol=1e-5, atol=3e-6
+    )
 
 
 def test_the_name_of_a_site_wins_over_its_kind():
