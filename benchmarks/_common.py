@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,11 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "platform": platform.platform(),
     }
+
+
+def device_slug(device: Any) -> str:
+    """Its kind, as part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", device.device_kind.lower()).strip("-")
 
 
 def _cell(value: Any) -> str:

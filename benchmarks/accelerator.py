@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import functools
 import itertools
-import re
 import statistics
 import sys
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._common import finish, members, peer
+from ._common import device_slug, finish, members, peer
 from ._timing import interleaved, keep_freed_memory, normal, ratio, value_and_gradient
 from .memory import bytes_per_element, loss
 
@@ -116,10 +115,9 @@ def main() -> None:
         if row["dtype"] == "float32"  # in half precision an output is too coarse, and the input is kept instead
         for form in ("scan", "unrolled")
     }
-    slug = re.sub(r"[^a-z0-9]+", "-", device.device_kind.lower()).strip("-")
     copies = ", ".join(f"{jnp.dtype(dtype).name} {copied[dtype] / 1e9:.0f} GB/s" for dtype in DTYPES)
     title = f"{device.device_kind}: {size}; a copy: {copies}"
-    finish(f"accelerator-{slug}", rows, claims, title, versioned=False)
+    finish(f"accelerator-{device_slug(device)}", rows, claims, title, versioned=False)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What is measured of one execution of a site, on the device: plain sums and counts, forward and backward."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,9 +47,12 @@ def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask
     row = ACTIVATIONS[site.kind]
     floor, saturates = SLOPE_FLOOR * row.steepest, row.active == "unsaturated"
     if mask is None and math.prod(y.shape[:-1]) < _COUNTED_BY_FLOATS:
-        sums = _quick_sums(y, slope, floor, saturates)
-        checked = jnp.isfinite(sums["square"]) & (sums["passing"] >= 0)
-        sums = jax.lax.cond(_all(checked), lambda: sums, lambda: _careful_sums_by_example(y, slope, floor, saturates))
+        sums = jax.lax.platform_dependent(
+            y,
+            slope,
+            cpu=functools.partial(_quick_or_careful_sums, floor=floor, saturates=saturates),
+            default=functools.partial(_careful_sums, floor=floor, saturates=saturates),
+        )
     else:
         within = None if mask is None else mask[..., None]
         sums = _careful_sums(y, slope, floor, saturates, within)
@@ -121,6 +125,13 @@ def _careful_sums(y: Any, slope: Any, floor: float, saturates: bool, within: Any
         "nonfinite": count(nonfinite),
         "by_example": count(active, tuple(range(1, y.ndim))),
     }
+
+
+def _quick_or_careful_sums(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
+    """The same for XLA on CPUs, which reads an array once for each of these sums; on GPUs a condition costs more."""
+    sums = _quick_sums(y, slope, floor, saturates)
+    checked = jnp.isfinite(sums["square"]) & (sums["passing"] >= 0)
+    return jax.lax.cond(_all(checked), lambda: sums, lambda: _careful_sums_by_example(y, slope, floor, saturates))
 
 
 def _careful_sums_by_example(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
@@ -219,9 +230,14 @@ def measure_signal(site: Site, g: jax.Array, mask: jax.Array | None = None, behi
 def _norm_and_nonzero(site: Site, g: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """Per unit."""
     g = widen(site.in_rows(g))
-    axes = tuple(range(g.ndim - 1))
     if mask is not None or math.prod(g.shape[:-1]) >= _COUNTED_BY_FLOATS:
         return _careful_signal(g, mask)
+    return jax.lax.platform_dependent(g, cpu=_quick_or_careful_signal, default=_careful_signal)
+
+
+def _quick_or_careful_signal(g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same for XLA on CPUs."""
+    axes = tuple(range(g.ndim - 1))
     signs, square = jnp.sum(jnp.abs(jnp.sign(g)), axis=axes), jnp.sum(g * g, axis=axes)
     # Squares of small numbers underflow, those of large ones overflow, and a NaN is not counted.
     plain = (signs == 0) | ((square > _SQUARES_FROM) & (square < jnp.inf))
