@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from .._precision import widen
 from ..functions import ACTIVATIONS
 from ._sites import Site
-from ._statistics import ACTIVE_BINS, Signal, SiteStats
+from ._statistics import ACTIVE_BINS, Network, Signal, SiteStats
 
 #: A unit passes a gradient on an example where its slope is at least this share of the steepest slope.
 SLOPE_FLOOR = 1e-3
@@ -27,8 +28,10 @@ _PART = 2**16
 _SIGNAL_PARTS = 64
 
 
-def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None) -> SiteStats:
-    """Forward statistics of one execution of a site.
+def measure(
+    site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None
+) -> tuple[SiteStats, jax.Array]:
+    """Forward statistics of one execution of a site, and the active elements of each example.
 
     Args:
         site: which site.
@@ -41,7 +44,7 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
     return _on_any_mesh(lambda y, slope, mask: _measure(site, y, slope, edges, mask), y, slope, mask)
 
 
-def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask: Any) -> SiteStats:
+def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask: Any) -> tuple[SiteStats, jax.Array]:
     y = widen(site.in_rows(jax.lax.optimization_barrier(y)))
     slope = None if slope is None else widen(site.in_rows(slope))
     row = ACTIVATIONS[site.kind]
@@ -63,7 +66,7 @@ def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask
         positions = jnp.sum(mask, axis=tuple(range(1, mask.ndim)), dtype=jnp.int32)
         size = _over(site, ("positions",), positions) * site.units
         examples = jnp.sum(size > 0, dtype=jnp.int32)
-    return SiteStats(
+    stats = SiteStats(
         **sums,
         examples=examples,
         count=jnp.int32(math.prod(y.shape[:-1])) if mask is None else jnp.sum(mask, dtype=jnp.int32),
@@ -72,6 +75,40 @@ def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask
         signal=None,
         site=site,
         edges=edges,
+    )
+    return stats, by_example
+
+
+def measure_network(sites: Sequence[Site], active: Sequence[jax.Array]) -> Network | None:
+    """What sites that see the same examples have in common.
+
+    Args:
+        sites: the sites.
+        active: per site the active elements of each example, with the lengths of the scans around it before.
+
+    Those sites are left out whose number of examples is not that of most, or which run an unknown number of times. None
+    where no site is left, or an example has more elements than 31 bits count.
+    """
+    known = [(site, of) for site, of in zip(sites, active, strict=True) if site.executions is not None and site.size]
+    if not known:
+        return None
+    examples, _ = Counter(of.shape[-1] for _, of in known).most_common(1)[0]
+    together = [(site, of) for site, of in known if of.shape[-1] == examples]
+    elements = sum(site.size * math.prod(site.steps) for site, _ in together)
+    if elements >= 2**31:
+        return None
+    rows = jnp.concatenate([of.reshape(math.prod(of.shape[:-1]), examples) for _, of in together])
+    counted = jnp.sum(rows, axis=0, dtype=jnp.int32)
+    share = counted.astype(jnp.float32) / elements
+    total = jnp.sum(share)
+    return Network(
+        elements=elements,
+        examples=jnp.int32(examples),
+        histogram=_histogram(counted, np.full(1, elements, np.int32)),
+        total=total,
+        spread=jnp.sum((share - total / max(examples, 1)) ** 2),
+        most=jnp.max(share, initial=0),
+        idle=jnp.max(1 - share, initial=0),
     )
 
 

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._graph import Path
-from ._measure import empty_signal, measure, measure_signal, with_signal
-from ._merge import join, repeat
+from ._measure import empty_signal, measure, measure_network, measure_signal, with_signal
+from ._merge import Record, join, repeat
 from ._sites import Match, Site, nearest
-from ._statistics import Signal, SiteStats, Stats
+from ._statistics import Signal, Stats
 from .interpreter import Instrumented, Use, Verb, instrument, varying_as
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
@@ -118,7 +118,7 @@ def probe(
         traced = _with_overrides(instrument(fun, args, batch), unit_axis, mask)
         verb = Verb(lambda use, _: _observed(use, checked, mask)[:2], repeat=repeat, join=join)
         out, records = traced.run(args, verb)
-        return out, _stats(traced, records)
+        return out, _stats(traced, records, {}, mask)
 
     return probed
 
@@ -132,8 +132,8 @@ def _checked_edges(edges: Any) -> tuple[float, ...] | None:
     return values
 
 
-def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Array | None]:
-    """The site's output by its own rules, its forward statistics, and the positions that they are of."""
+def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, Record, jax.Array | None]:
+    """The site's output by its own rules, the record of it, and the positions that that is of."""
     site, y = use.site, use.output()
     still, x = jax.lax.stop_gradient((y, use.x))
     if use.match.gate is not None:
@@ -149,8 +149,11 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Arra
     return y, measure(site, still, slope, edges, within), within
 
 
-def _stats(traced: Instrumented, records: Mapping[Path, SiteStats]) -> Stats:
-    return Stats.of((records[site.path] for site in traced.finding.sites), traced.finding.opaque)
+def _stats(traced: Instrumented, records: Mapping[Path, Record], signals: Mapping[Path, Signal], mask: Any) -> Stats:
+    sites = traced.finding.sites
+    stats, active = zip(*(records[site.path] for site in sites), strict=True) if sites else ((), ())
+    stats = [with_signal(of, signals[of.site.path]) if of.site.path in signals else of for of in stats]
+    return Stats.of(stats, traced.finding.opaque, measure_network(sites, active) if mask is None else None)
 
 
 def capture(fun: Callable, *, batch: int | None = None) -> Callable:
@@ -236,14 +239,14 @@ def probe_grad(
         tokens = {match.site.path: _token(match, gains) for match in backward}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
-            def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
-                y, stats, within = _observed(use, checked, mask)
+            def observe(use: Use, token: Signal | None) -> tuple[Any, Record]:
+                y, record, within = _observed(use, checked, mask)
                 if token is None:
-                    return y, stats
+                    return y, record
                 pull = None
                 if token.behind is not None:
                     _, pull = jax.vjp(use.of, jax.lax.stop_gradient(use.x))
-                return _tap(use.site, y, token, pull, within), stats
+                return _tap(use.site, y, token, pull, within), record
 
             out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
@@ -253,11 +256,10 @@ def probe_grad(
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
         grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)
-        for site in (match.site for match in backward):
-            signal = join(site, signals[site.path]) if site.shards else signals[site.path]
-            records[site.path] = with_signal(records[site.path], signal)
+        for site in (match.site for match in backward if match.site.shards):
+            signals[site.path] = join(site, signals[site.path])
         gradients = grads[0] if one else tuple(grads)
-        return ((value, aux) if has_aux else value, gradients), _stats(traced, records)
+        return ((value, aux) if has_aux else value, gradients), _stats(traced, records, signals, mask)
 
     return probed
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ._sites import Opaque, Site
 
@@ -78,10 +79,43 @@ class SiteStats:
 #: The arrays of :class:`Stats`, and the statistics in them: of all sites those first that add up in one way.
 _HELD = {
     "counts": {
-        "counts": ("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs", "signal.zeros")
+        "counts": (
+            *("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs", "signal.zeros"),
+            *("network.examples", "network.histogram"),
+        )
     },
-    "measures": {"sums": ("total", "square"), "largest": ("largest",), "norms": ("signal.norm", "signal.behind")},
+    "measures": {
+        "sums": ("total", "square", "network.total", "network.spread"),
+        "largest": ("largest", "network.most", "network.idle"),
+        "norms": ("signal.norm", "signal.behind"),
+    },
 }
+
+
+@dataclass(frozen=True)
+class Network:
+    """How much of a whole network was active for one example, over the examples seen.
+
+    Attributes:
+        elements: outputs of one example at all sites together, in all their executions. A share below is one of these.
+        examples: examples seen.
+        histogram: examples by share of active elements, :data:`~relujax.probes.ACTIVE_BINS` bins.
+        total: sum of the examples' shares.
+        spread: sum of the squares of their differences from the mean share.
+        most: the largest share.
+        idle: the largest share of elements that were not active.
+    """
+
+    elements: int
+    examples: Any
+    histogram: Any
+    total: Any
+    spread: Any
+    most: Any
+    idle: Any
+
+
+_NETWORK = {f.name: (ACTIVE_BINS,) if f.name == "histogram" else () for f in fields(Network) if f.name != "elements"}
 
 
 @dataclass(frozen=True)
@@ -119,9 +153,15 @@ def _named(stats: SiteStats) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each statistic of each site stands in the arrays of :class:`Stats`; the sites are in execution order."""
+    """Where each statistic stands in the arrays of :class:`Stats`.
+
+    Attributes:
+        sites: what there is of each site, in execution order.
+        network: ``elements`` of what there is of them together, or 0.
+    """
 
     sites: tuple[Held, ...]
+    network: int = 0
 
     @functools.cached_property
     def by_name(self) -> dict[str, Held]:
@@ -130,7 +170,7 @@ class Layout:
 
     @functools.cached_property
     def places(self) -> dict[tuple[str, str], tuple[str, slice, tuple[int, ...]]]:
-        """By site and statistic: which array, which part of it, and the shape of that; in the order of the arrays."""
+        """By site ("" for all) and statistic: which array, which part of it, and its shape; in the arrays' order."""
         places = {}
         for array, kinds in _HELD.items():
             start = 0
@@ -155,6 +195,9 @@ class Layout:
             for name, shape in held.shapes:
                 if name in names:
                     yield held.site.name, name, shape
+        for name, shape in _NETWORK.items():
+            if self.network and f"network.{name}" in names:
+                yield "", f"network.{name}", shape
 
 
 @jax.tree_util.register_dataclass
@@ -178,11 +221,12 @@ class Stats(Mapping[str, SiteStats]):
     opaque: tuple[Opaque, ...] = field(default=(), metadata={"static": True})
 
     @classmethod
-    def of(cls, sites: Iterable[SiteStats], opaque: tuple[Opaque, ...] = ()) -> "Stats":
+    def of(cls, sites: Iterable[SiteStats], opaque: tuple[Opaque, ...] = (), network: Network | None = None) -> "Stats":
         """Those of some sites together."""
         ordered = sorted(sites, key=lambda stats: stats.site.path)
-        layout = Layout(tuple(map(Held.of, ordered)))
+        layout = Layout(tuple(map(Held.of, ordered)), network.elements if network else 0)
         by_site = {stats.site.name: _named(stats) for stats in ordered}
+        by_site[""] = {f"network.{name}": getattr(network, name) for name in _NETWORK} if network else {}
         parts: dict[str, list] = {array: [] for array in _HELD}
         for (site, name), (array, _, _) in layout.places.items():
             parts[array].append(by_site[site][name])
@@ -197,16 +241,28 @@ class Stats(Mapping[str, SiteStats]):
     def __getitem__(self, name: str) -> SiteStats:
         held = self.layout.by_name[name]
         values: dict[str, Any] = {"outputs": None}
-        for statistic, _ in held.shapes:
-            array, part, shape = self.layout.places[name, statistic]
-            of_all = getattr(self, array)
-            if not isinstance(of_all, jax.core.Tracer):  # or each part would be a program of its own
-                of_all = np.asarray(of_all)
-            values[statistic] = of_all[..., part].reshape((*of_all.shape[:-1], *shape))
+        values |= {statistic: self._part(name, statistic) for statistic, _ in held.shapes}
         signal = {f.name: values.pop(f"signal.{f.name}", None) for f in fields(Signal)}
         return SiteStats(
             **values, signal=None if signal["norm"] is None else Signal(**signal), site=held.site, edges=held.edges
         )
+
+    def _part(self, name: str, statistic: str) -> Any:
+        array, part, shape = self.layout.places[name, statistic]
+        of_all = getattr(self, array)
+        if not isinstance(of_all, Tracer):  # or each part would be a program of its own
+            of_all = np.asarray(of_all)
+        return of_all[..., part].reshape((*of_all.shape[:-1], *shape))
+
+    @property
+    def network(self) -> Network | None:
+        """Active elements of all sites together, per example.
+
+        Of the sites that see the same examples: as many as most of them do. None where positions were masked.
+        """
+        if not self.layout.network:
+            return None
+        return Network(self.layout.network, **{name: self._part("", f"network.{name}") for name in _NETWORK})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.by_name)
@@ -220,7 +276,7 @@ def _joined(array: str, values: list) -> Any:
     if not any(isinstance(value, jax.Array) for value in values):
         dtype = np.int64 if array == "counts" else np.float64
         return np.concatenate([np.zeros(0, dtype), *(to_host(value).ravel().astype(dtype) for value in values)])
-    dtype = jnp.int32 if array == "counts" else functools.reduce(jnp.promote_types, [v.dtype for v in values])
+    dtype = jnp.int32 if array == "counts" else max((value.dtype for value in values), key=lambda d: d.itemsize)
     return jnp.concatenate([jnp.asarray(value, dtype).reshape(-1) for value in values])
 
 

@@ -41,7 +41,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     arrays |= {f"stats/{name}": to_host(getattr(stats, name)) for name in _ARRAYS}
     header = {
         "version": _VERSION,
-        "sites": [asdict(held) for held in stats.layout.sites],
+        **asdict(stats.layout),
         "opaque": [asdict(part) for part in stats.opaque],
         "progress": {name: value for name, value in progress.items() if not isinstance(value, np.ndarray)},
     }
@@ -92,10 +92,11 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
     for held in header["sites"]:
         site = Site(**{k: _frozen(v) for k, v in held["site"].items()})
         sites.append(Held(site, _frozen(held["edges"]), _frozen(held["shapes"])))
+    layout = Layout(tuple(sites), header["network"])
     held_arrays = {name: arrays[f"stats/{name}"] for name in _ARRAYS}
     opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
     beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
-    return Stats(**held_arrays, layout=Layout(tuple(sites)), opaque=opaque), header["progress"] | beside
+    return Stats(**held_arrays, layout=layout, opaque=opaque), header["progress"] | beside
 
 
 def _frozen(value: Any) -> Any:

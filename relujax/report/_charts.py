@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from ..health import SiteSummary
 from ..probes import ACTIVE_BINS
+from ._diagnosis import Diagnosis
 from ._drawing import Chart, Panel, add_line, empty, escaped, hover_text, layer_axis
 from ._run import Run, stage_names
 from ._style import looks
@@ -53,16 +54,27 @@ def _by_weights(row: SiteSummary) -> float | None:
 
 
 def _per_example(runs: Sequence[Run]) -> Chart | None:
+    several = len(runs) > 1 or len(runs[0].stages) > 1
     panels = [
-        Panel(f"{run.name}, {stage}" if len(runs) > 1 or len(run.stages) > 1 else "", _heatmap(runs, run, stage), index)
+        Panel(_whole(f"{run.name}, {stage}" if several else "", run.stages[stage]), _heatmap(runs, run, stage), index)
         for index, run in enumerate(runs)
         for stage in run.stages
     ]
     text = (
         "How large a share of each layer is active for one example, and how that varies over the examples: a network "
-        "whose size adapts to its input has wide columns. The darker, the more examples."
+        "whose size adapts to its input has wide columns. The darker, the more examples. Above each, all layers "
+        "together."
     )
     return Chart("per-example", "Active units per example: the dynamic network size", text, tuple(panels))
+
+
+def _whole(title: str, stage: Diagnosis) -> str:
+    """What a panel is of, and how much of all layers together is active for one example."""
+    network = stage.summary.network
+    if network is None:
+        return title
+    says = f"{network.active_fraction:.1%} active for one example, {network.fewest:.1%} to {network.most:.1%}"
+    return f"{title}: {says}" if title else says
 
 
 def _heatmap(runs: Sequence[Run], run: Run, stage: str) -> go.Figure:

@@ -100,6 +100,13 @@ def compare(name, got, expected=None):
     if list(stats) != list(want):
         faults[name].append(f"sites {list(stats)}")
         return
+    a, b = stats.network, want.network
+    for field in ("elements", "examples", "histogram"):
+        if not np.array_equal(getattr(a, field), getattr(b, field)):
+            faults[name].append(f"network {field} {getattr(a, field)} for {getattr(b, field)}")
+    for field in ("total", "spread", "most", "idle"):
+        if not np.allclose(getattr(a, field), getattr(b, field), rtol=1e-4):
+            faults[name].append(f"network {field} {getattr(a, field)} for {getattr(b, field)}")
     for site in want:
         a, b = stats[site], want[site]
         for field in ("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs"):
