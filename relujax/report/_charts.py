@@ -62,8 +62,7 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     ]
     text = (
         "How large a share of each layer is active for one example, and how that varies over the examples: a network "
-        "whose size adapts to its input has wide columns. The darker, the more examples. Above each, all layers "
-        "together."
+        "whose size adapts to its input has wide columns. The fuller the colour, the more examples."
     )
     return Chart("per-example", "Active units per example: the dynamic network size", text, tuple(panels))
 
@@ -73,8 +72,8 @@ def _whole(title: str, stage: Diagnosis) -> str:
     network = stage.summary.network
     if network is None:
         return title
-    says = f"{network.active_fraction:.1%} active for one example, {network.fewest:.1%} to {network.most:.1%}"
-    return f"{title}: {says}" if title else says
+    mean, fewest, most = (f"{share:.1%}" for share in (network.active_fraction, network.fewest, network.most))
+    return f"{f'{title}, ' if title else ''}all layers together: {mean} on average, {fewest} to {most}"
 
 
 def _heatmap(runs: Sequence[Run], run: Run, stage: str) -> go.Figure:
