@@ -209,7 +209,7 @@ class Summary(Sequence[SiteSummary]):
     Attributes:
         rows: one per site, and per layer of a scan over layers.
         opaque: parts of the function that were not entered, and sites that did not run: of a branch that was not taken.
-        network: all sites together, per example; None where positions were masked, or no example was seen.
+        network: all sites together, per example; None where :func:`relujax.probe` was not asked for it.
     """
 
     rows: tuple[SiteSummary, ...]
@@ -305,12 +305,20 @@ def summarize(stats: Stats) -> Summary:
         A :class:`Summary`; columns that need a loss are None where there was none. The signal of a batch is scaled as
         that of a loss *summed* over examples; for a mean over ``n`` examples multiply it by ``n``.
 
+    Raises:
+        ValueError: for the statistics of several calls that were not merged.
+
     >>> import jax.numpy as jnp, relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0], [-3.0, -4.0]]))
     >>> [row] = summarize(stats)
     >>> row.active_fraction, row.dead
     (0.25, 1)
     """
+    if stats.calls:
+        raise ValueError(
+            f"got statistics of several calls, with axes {stats.calls} before the last one: expected those of one, "
+            "such as jax.tree.map(lambda value: value[0], stats), or several merged"
+        )
     placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
     in_order = [row for _, row in sorted(placed, key=lambda item: item[0])]
     rows = [row for row in in_order if row.examples and row.units]

@@ -97,8 +97,8 @@ def measure_network(sites: Sequence[Site], active: Sequence[jax.Array]) -> Netwo
     elements = sum(site.size * math.prod(site.steps) for site, _ in together)
     if elements >= 2**31:
         return None
-    rows = jnp.concatenate([of.reshape(math.prod(of.shape[:-1]), examples) for _, of in together])
-    counted = jnp.sum(rows, axis=0, dtype=jnp.int32)
+    apart = [of.reshape(math.prod(of.shape[:-1]), examples) for _, of in together]
+    counted = functools.reduce(jnp.add, [jnp.sum(of, axis=0, dtype=jnp.int32) for of in apart])
     share = counted.astype(jnp.float32) / elements
     total = jnp.sum(share)
     return Network(

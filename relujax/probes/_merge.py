@@ -98,8 +98,8 @@ def merge(a: Stats, b: Stats) -> Stats:
         Their sum, as NumPy arrays.
 
     Raises:
-        ValueError: when the two are not of the same sites, or only one has backward statistics, gains, or a histogram
-            of outputs with those edges.
+        ValueError: when the two are not of the same sites, or only one has backward statistics, gains, a histogram of
+            outputs with those edges, or axes of several calls.
 
     >>> import relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0]]))
@@ -114,10 +114,15 @@ def merge(a: Stats, b: Stats) -> Stats:
         )
     for one, other in zip(a.layout.sites, b.layout.sites, strict=True):
         _check_alike(one, other)
+    if a.calls != b.calls:
+        raise ValueError(
+            f"cannot merge statistics of several calls with those of others: got axes {a.calls} and {b.calls} before "
+            "the last one; expected the same in both. jax.tree.map(lambda value: value[i], stats) are those of one call"
+        )
     if a.layout.network != b.layout.network:
         raise ValueError(
             f"cannot merge statistics of networks of {a.layout.network} and {b.layout.network} outputs per example: "
-            "expected the same function, and masks in both or in none"
+            "expected the same function, and network=True in both or in none"
         )
     add = {"sums": np.add, "largest": np.maximum, "norms": np.hypot}
     first, second = to_host(a.measures), to_host(b.measures)

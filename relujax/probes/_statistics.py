@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -181,6 +182,11 @@ class Layout:
         return places
 
     @functools.cached_property
+    def lengths(self) -> dict[str, int]:
+        """Of the arrays."""
+        return dict.fromkeys(_HELD, 0) | {array: part.stop for array, part, _ in self.places.values()}
+
+    @functools.cached_property
     def parts(self) -> dict[str, slice]:
         """The parts of the array of measures: the sums, the largest outputs and the norms of all sites."""
         found, start = {}, 0
@@ -206,7 +212,8 @@ class Stats(Mapping[str, SiteStats]):
     """Statistics of every site of a function by name, in execution order; a pytree of two arrays.
 
     However many sites there are, a program returns two arrays and a host fetches two. Axes before the last one are
-    those that ``vmap``, or a scan over calls of the probed function, has added.
+    those that ``vmap``, or a scan over calls of the probed function, has added. Outside of ``jit`` what is read from
+    them is on the host: parts of NumPy arrays that cannot be written to.
 
     Attributes:
         counts: what is counted at all sites, one after the other.
@@ -222,8 +229,15 @@ class Stats(Mapping[str, SiteStats]):
 
     @classmethod
     def of(cls, sites: Iterable[SiteStats], opaque: tuple[Opaque, ...] = (), network: Network | None = None) -> "Stats":
-        """Those of some sites together."""
+        """Those of some sites together.
+
+        Raises:
+            ValueError: for two sites of one name.
+        """
         ordered = sorted(sites, key=lambda stats: stats.site.path)
+        [(name, times), *_] = Counter(stats.site.name for stats in ordered).most_common(1) or [("", 1)]
+        if times > 1:
+            raise ValueError(f"got {times} sites of the name {name!r}: expected names that differ")
         layout = Layout(tuple(map(Held.of, ordered)), network.elements if network else 0)
         by_site = {stats.site.name: _named(stats) for stats in ordered}
         by_site[""] = {f"network.{name}": getattr(network, name) for name in _NETWORK} if network else {}
@@ -236,7 +250,27 @@ class Stats(Mapping[str, SiteStats]):
         """The same with the norms of all signals changed."""
         norms = self.layout.parts["norms"]
         rest, changed = self.measures[..., : norms.start], change(self.measures[..., norms])
-        return replace(self, measures=jnp.concatenate([rest, changed], axis=-1))
+        on = np if isinstance(self.measures, np.ndarray) else jnp
+        return replace(self, measures=on.concatenate([rest, changed], axis=-1))
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """The axes that ``vmap``, or a scan over calls, has added; ``()`` for the statistics of one call."""
+        return self._array("counts").shape[:-1]
+
+    def _array(self, name: str) -> Any:
+        """One of the two, if it has the length that the layout says."""
+        found, length = getattr(self, name), self.layout.lengths[name]
+        if isinstance(found, jax.Array) and not isinstance(found, Tracer):
+            found = np.asarray(found)  # or each part of it would be a program of its own
+        shape = getattr(found, "shape", None)
+        if not shape or shape[-1] != length:
+            got = repr(found) if shape is None else f"of shape {shape}"
+            raise ValueError(
+                f"got statistics whose {name} are {got}: expected {length} numbers along the last axis, and before it "
+                "the axes that vmap, with out_axes=0, or a scan adds"
+            )
+        return found
 
     def __getitem__(self, name: str) -> SiteStats:
         held = self.layout.by_name[name]
@@ -249,16 +283,20 @@ class Stats(Mapping[str, SiteStats]):
 
     def _part(self, name: str, statistic: str) -> Any:
         array, part, shape = self.layout.places[name, statistic]
-        of_all = getattr(self, array)
-        if not isinstance(of_all, Tracer):  # or each part would be a program of its own
-            of_all = np.asarray(of_all)
-        return of_all[..., part].reshape((*of_all.shape[:-1], *shape))
+        of_all = self._array(array)
+        shape = (*of_all.shape[:-1], *shape)
+        if isinstance(of_all, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(shape, of_all.dtype)
+        value = of_all[..., part].reshape(shape)
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        return value
 
     @property
     def network(self) -> Network | None:
         """Active elements of all sites together, per example.
 
-        Of the sites that see the same examples: as many as most of them do. None where positions were masked.
+        Of the sites that see the same examples: as many as most of them do. None where it was not asked for.
         """
         if not self.layout.network:
             return None
@@ -272,8 +310,9 @@ class Stats(Mapping[str, SiteStats]):
 
 
 def _joined(array: str, values: list) -> Any:
-    """Arrays behind each other, of one dtype: on the device, or those of NumPy on the host."""
-    if not any(isinstance(value, jax.Array) for value in values):
+    """Arrays behind each other, of one dtype: on the device, or in 64 bits on the host where one of them is there."""
+    traced = any(isinstance(value, Tracer) for value in values)
+    if not traced and not (values and all(isinstance(value, jax.Array) for value in values)):
         dtype = np.int64 if array == "counts" else np.float64
         return np.concatenate([np.zeros(0, dtype), *(to_host(value).ravel().astype(dtype) for value in values)])
     dtype = jnp.int32 if array == "counts" else max((value.dtype for value in values), key=lambda d: d.itemsize)

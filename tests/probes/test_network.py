@@ -46,19 +46,19 @@ def check(network, counts, elements):
 @pytest.mark.parametrize("transform", [rx.probe, rx.probe_grad])
 @pytest.mark.parametrize(("fun", "layers"), [(dense, 1), (scanned, 3)])
 def test_all_sites_together(transform, fun, layers):
-    _, stats = jax.jit(transform(fun))(W, X)
+    _, stats = jax.jit(transform(fun, network=True))(W, X)
     check(stats.network, active(layers), 8 * (1 + layers))
 
 
 def test_batches_of_different_lengths_merge(tmp_path):
-    step = jax.jit(rx.probe(dense))
+    step = jax.jit(rx.probe(dense, network=True))
     parts = [step(W, x)[1] for x in (X[:2], X[2:3], X[3:])]
     save(rx.merge(parts[0], parts[1]), tmp_path / "stats.npz")
     check(rx.merge(load(tmp_path / "stats.npz")[0], parts[2]).network, active(1), 16)
 
 
 def test_nothing_seen_adds_nothing():
-    step = jax.jit(rx.watch(dense, every=2))
+    step = jax.jit(rx.watch(dense, every=2, network=True))
     seen, unseen = step(0, W, X)[1], step(1, W, X)[1]
     check(rx.merge(unseen, seen).network, active(1), 16)
     assert rx.summarize(unseen).network is None
@@ -66,7 +66,7 @@ def test_nothing_seen_adds_nothing():
 
 def test_positions_are_elements():
     images = RNG.standard_normal((4, 3, 3, 2), np.float32)
-    check(rx.probe(rx.relu)(images)[1].network, (images > 0).sum((1, 2, 3)), 18)
+    check(rx.probe(rx.relu, network=True)(images)[1].network, (images > 0).sum((1, 2, 3)), 18)
 
 
 def test_what_sees_other_examples_or_runs_an_unknown_number_of_times_is_left_out():
@@ -75,7 +75,7 @@ def test_what_sees_other_examples_or_runs_an_unknown_number_of_times_is_left_out
         looped = jax.lax.while_loop(lambda h: h.sum() > 1e9, rx.elu, x)
         return rx.relu(x), jnp.tanh(x), pooled, looped
 
-    _, stats = rx.probe(fun)(X)
+    _, stats = rx.probe(fun, network=True)(X)
     assert len(stats) == 4
     unsaturated = 1 - np.tanh(X.astype(np.float64)) ** 2 >= 1e-3
     check(stats.network, (X > 0).sum(1) + unsaturated.sum(1), 10)
@@ -83,20 +83,24 @@ def test_what_sees_other_examples_or_runs_an_unknown_number_of_times_is_left_out
 
 def test_under_vmap_there_is_one_of_each():
     batches = X.reshape(3, 4, 5)
-    network = jax.vmap(rx.probe(rx.relu))(batches)[1].network
+    network = jax.vmap(rx.probe(rx.relu, network=True))(batches)[1].network
     assert network.examples.tolist() == [4, 4, 4]
     np.testing.assert_allclose(network.total, (batches > 0).mean(2).sum(1), rtol=1e-6)
 
 
-def test_masked_positions_leave_none():
-    assert rx.probe(rx.relu, mask=np.arange(12) < 6)(X)[1].network is None
-    assert rx.probe(lambda x: x)(X)[1].network is None
-    with pytest.raises(ValueError, match="networks of 5 and 0 outputs per example: expected the same function"):
-        rx.merge(rx.probe(rx.relu)(X)[1], rx.probe(rx.relu, mask=np.arange(12) < 6)(X)[1])
+def test_it_is_there_where_it_was_asked_for():
+    asked, not_asked = (rx.probe(rx.relu, network=network)(X)[1] for network in (True, False))
+    assert not_asked.network is None
+    assert rx.probe(lambda x: x, network=True)(X)[1].network is None
+    with pytest.raises(ValueError, match=r"networks of 5 and 0 outputs per example: .*network=True in both or in none"):
+        rx.merge(asked, not_asked)
+    for verb in (rx.probe, rx.probe_grad):
+        with pytest.raises(ValueError, match=r"got network=True and a mask.*expected one of them"):
+            verb(rx.relu, network=True, mask=np.arange(12) < 6)
 
 
 def test_its_summary_says_how_many():
-    network = rx.summarize(rx.probe(dense)(W, X)[1]).network
+    network = rx.summarize(rx.probe(dense, network=True)(W, X)[1]).network
     counts = active(1)
     assert (network.elements, network.examples) == (16, 12)
     found = [network.active_fraction, network.std, network.fewest, network.most]
@@ -111,7 +115,7 @@ def test_its_summary_says_how_many():
 def test_sites_of_two_precisions():
     with jax.enable_x64(True):
         x = jnp.asarray(X)
-        _, stats = rx.probe(lambda x: (rx.relu(x), rx.elu(x.astype(jnp.float64))))(x)
+        _, stats = rx.probe(lambda x: (rx.relu(x), rx.elu(x.astype(jnp.float64))), network=True)(x)
     assert stats["relu"].total.dtype == stats["elu"].total.dtype == np.float64
     np.testing.assert_allclose(stats["relu"].total, np.maximum(X, 0).sum(0), rtol=1e-6)
     check(stats.network, 2 * (X > 0).sum(1), 10)
