@@ -6,6 +6,7 @@ from ._gradient_rules import EXPLODING_RATIO as EXPLODING_RATIO, VANISHING_RATIO
 from ._summary import (
     DORMANT_SHARE as DORMANT_SHARE,
     SILENT_OUTPUT as SILENT_OUTPUT,
+    NetworkSummary as NetworkSummary,
     SiteSummary as SiteSummary,
     Summary as Summary,
     dormant_units as dormant_units,

@@ -171,16 +171,50 @@ class SiteSummary:
 
 
 @dataclass(frozen=True)
+class NetworkSummary:
+    """The dynamic size of a network: how much of all of it is active for one example, over the examples seen.
+
+    Attributes:
+        elements: outputs of one example at all sites together, in all their executions; the shares are of these.
+        examples: examples seen.
+        active_fraction: mean share of active elements.
+        std: standard deviation of the examples' shares.
+        fewest: the smallest share.
+        most: the largest.
+        histogram: examples by share, equal bins of [0, 1].
+    """
+
+    elements: int
+    examples: int
+    active_fraction: float
+    std: float
+    fewest: float
+    most: float
+    histogram: tuple[int, ...]
+
+    def __str__(self) -> str:
+        mean, std, fewest, most = (
+            share * self.elements for share in (self.active_fraction, self.std, self.fewest, self.most)
+        )
+        return (
+            f"of the {self.elements:,} outputs of one example {mean:,.1f} are active ({self.active_fraction:.1%}), "
+            f"give or take {std:,.1f}; {fewest:,.0f} to {most:,.0f} among {self.examples:,} examples"
+        )
+
+
+@dataclass(frozen=True)
 class Summary(Sequence[SiteSummary]):
     """Rows of all sites in execution order; prints as a table.
 
     Attributes:
         rows: one per site, and per layer of a scan over layers.
         opaque: parts of the function that were not entered, and sites that did not run: of a branch that was not taken.
+        network: all sites together, per example; None where :func:`relujax.probe` was not asked for it.
     """
 
     rows: tuple[SiteSummary, ...]
     opaque: tuple[Opaque, ...] = ()
+    network: NetworkSummary | None = None
 
     def __getitem__(self, index: Any) -> Any:
         return self.rows[index]
@@ -193,7 +227,11 @@ class Summary(Sequence[SiteSummary]):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON."""
-        return {"sites": [asdict(row) for row in self.rows], "opaque": [asdict(part) for part in self.opaque]}
+        return {
+            "sites": [asdict(row) for row in self.rows],
+            "opaque": [asdict(part) for part in self.opaque],
+            "network": None if self.network is None else asdict(self.network),
+        }
 
     def scalars(self) -> dict[str, float]:
         """Flat names and numbers for a logger: ``{"hidden/relu/active_fraction": 0.5, ...}``.
@@ -220,6 +258,8 @@ class Summary(Sequence[SiteSummary]):
             share, dead = f"{row.active_fraction:.1%}", f"{row.dead}/{row.units}"
             source = os.path.basename(row.source) if row.source else "-"
             lines.append(f"{name:<{width}} {share:>7} {dead:>9} {' '.join(f'{c:>9}' for c in cells)}  {source}")
+        if self.network is not None:
+            lines.append(str(self.network))
         if self.opaque:
             lines.append(f"parts that were not measured, and are not in this table: {len(self.opaque)}; see .opaque")
         return "\n".join(lines)
@@ -265,12 +305,20 @@ def summarize(stats: Stats) -> Summary:
         A :class:`Summary`; columns that need a loss are None where there was none. The signal of a batch is scaled as
         that of a loss *summed* over examples; for a mean over ``n`` examples multiply it by ``n``.
 
+    Raises:
+        ValueError: for the statistics of several calls that were not merged.
+
     >>> import jax.numpy as jnp, relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0], [-3.0, -4.0]]))
     >>> [row] = summarize(stats)
     >>> row.active_fraction, row.dead
     (0.25, 1)
     """
+    if stats.calls:
+        raise ValueError(
+            f"got statistics of several calls, with axes {stats.calls} before the last one: expected those of one, "
+            "such as jax.tree.map(lambda value: value[0], stats), or several merged"
+        )
     placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
     in_order = [row for _, row in sorted(placed, key=lambda item: item[0])]
     rows = [row for row in in_order if row.examples and row.units]
@@ -279,7 +327,24 @@ def summarize(stats: Stats) -> Summary:
         for row in in_order
         if not (row.examples and row.units)
     )
-    return Summary((*rows[:1], *map(_with_weight_gain, rows, rows[1:])), (*stats.opaque, *empty))
+    together = (*rows[:1], *map(_with_weight_gain, rows, rows[1:]))
+    return Summary(together, (*stats.opaque, *empty), _network(stats))
+
+
+def _network(stats: Stats) -> NetworkSummary | None:
+    found = stats.network
+    if found is None or not int(found.examples):
+        return None
+    examples = int(found.examples)
+    return NetworkSummary(
+        elements=found.elements,
+        examples=examples,
+        active_fraction=float(found.total) / examples,
+        std=float(np.sqrt(found.spread / examples)),
+        fewest=1 - float(found.idle),
+        most=float(found.most),
+        histogram=tuple(int(n) for n in found.histogram),
+    )
 
 
 def _with_weight_gain(before: SiteSummary, row: SiteSummary) -> SiteSummary:

@@ -7,6 +7,7 @@ from ._probe import capture as capture, probe as probe, probe_grad as probe_grad
 from ._sites import Opaque as Opaque, Site as Site
 from ._statistics import (
     ACTIVE_BINS as ACTIVE_BINS,
+    Network as Network,
     Signal as Signal,
     SiteStats as SiteStats,
     Stats as Stats,

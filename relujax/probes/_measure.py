@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from .._precision import widen
 from ..functions import ACTIVATIONS
 from ._sites import Site
-from ._statistics import ACTIVE_BINS, Signal, SiteStats
+from ._statistics import ACTIVE_BINS, Network, Signal, SiteStats
 
 #: A unit passes a gradient on an example where its slope is at least this share of the steepest slope.
 SLOPE_FLOOR = 1e-3
@@ -27,8 +28,10 @@ _PART = 2**16
 _SIGNAL_PARTS = 64
 
 
-def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None) -> SiteStats:
-    """Forward statistics of one execution of a site.
+def measure(
+    site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None
+) -> tuple[SiteStats, jax.Array]:
+    """Forward statistics of one execution of a site, and the active elements of each example.
 
     Args:
         site: which site.
@@ -41,12 +44,12 @@ def measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None
     return _on_any_mesh(lambda y, slope, mask: _measure(site, y, slope, edges, mask), y, slope, mask)
 
 
-def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask: Any) -> SiteStats:
+def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask: Any) -> tuple[SiteStats, jax.Array]:
     y = widen(site.in_rows(jax.lax.optimization_barrier(y)))
     slope = None if slope is None else widen(site.in_rows(slope))
     row = ACTIVATIONS[site.kind]
     floor, saturates = SLOPE_FLOOR * row.steepest, row.active == "unsaturated"
-    if mask is None and math.prod(y.shape[:-1]) < _COUNTED_BY_FLOATS:
+    if mask is None and _floats_count(y.shape[:-1]):
         sums = jax.lax.platform_dependent(
             y,
             slope,
@@ -58,20 +61,54 @@ def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask
         sums = _careful_sums(y, slope, floor, saturates, within)
     by_example = _over(site, ("positions", "units"), sums.pop("by_example"))
     size: Any = np.full(1, site.size, np.int32)
-    examples = jnp.int32(y.shape[0])
+    examples = jnp.asarray(y.shape[0], jnp.int32)
     if mask is not None:  # of each example what is let through, and only the examples of which something is
         positions = jnp.sum(mask, axis=tuple(range(1, mask.ndim)), dtype=jnp.int32)
         size = _over(site, ("positions",), positions) * site.units
         examples = jnp.sum(size > 0, dtype=jnp.int32)
-    return SiteStats(
+    stats = SiteStats(
         **sums,
         examples=examples,
-        count=jnp.int32(math.prod(y.shape[:-1])) if mask is None else jnp.sum(mask, dtype=jnp.int32),
+        count=jnp.asarray(math.prod(y.shape[:-1]), jnp.int32) if mask is None else jnp.sum(mask, dtype=jnp.int32),
         histogram=_histogram(by_example, size),
         outputs=None if edges is None else _binned(y, edges, mask),
         signal=None,
         site=site,
         edges=edges,
+    )
+    return stats, by_example
+
+
+def measure_network(sites: Sequence[Site], active: Sequence[jax.Array]) -> Network | None:
+    """What sites that see the same examples have in common.
+
+    Args:
+        sites: the sites.
+        active: per site the active elements of each example, with the lengths of the scans around it before.
+
+    Those sites are left out whose number of examples is not that of most, or which run an unknown number of times. None
+    where no site is left, or an example has more elements than 31 bits count.
+    """
+    known = [(site, of) for site, of in zip(sites, active, strict=True) if site.executions is not None and site.size]
+    if not known:
+        return None
+    examples, _ = Counter(of.shape[-1] for _, of in known).most_common(1)[0]
+    together = [(site, of) for site, of in known if of.shape[-1] == examples]
+    elements = sum(site.size * math.prod(site.steps) for site, _ in together)
+    if elements >= 2**31:
+        return None
+    apart = [of.reshape(math.prod(of.shape[:-1]), examples) for _, of in together]
+    counted = functools.reduce(jnp.add, [jnp.sum(of, axis=0, dtype=jnp.int32) for of in apart])
+    share = counted.astype(jnp.float32) / elements
+    total = jnp.sum(share)
+    return Network(
+        elements=elements,
+        examples=jnp.asarray(examples, jnp.int32),
+        histogram=_histogram(counted, np.full(1, elements, np.int32)),
+        total=total,
+        spread=jnp.sum((share - total / max(examples, 1)) ** 2),
+        most=jnp.max(share, initial=0),
+        idle=jnp.max(1 - share, initial=0),
     )
 
 
@@ -88,6 +125,12 @@ def _on_any_mesh(fun: Callable, *arrays: Any) -> Any:
             whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             return jax.sharding.auto_axes(fun, axes=explicit, out_sharding=whole)(*arrays)
     return fun(*arrays)
+
+
+def _floats_count(shape: tuple[Any, ...]) -> bool:
+    """Whether a float32 counts so many one by one; of a length that is not known it is not said."""
+    number = math.prod(shape)
+    return isinstance(number, int) and number < _COUNTED_BY_FLOATS
 
 
 def _all(conditions: jax.Array) -> jax.Array:
@@ -195,9 +238,9 @@ def _histogram(active: jax.Array, size: Any) -> jax.Array:
     whole, rest, i = size // ACTIVE_BINS, size % ACTIVE_BINS, np.arange(1, ACTIVE_BINS, dtype=np.int32)[:, None]
     edges = whole[None] * i + (rest[None] * i + ACTIVE_BINS - 1) // ACTIVE_BINS
     # How many reach each edge, and the differences: comparisons, where a search and a scatter would be loops.
-    counted = jnp.broadcast_to(size[None] > 0, (1, len(active)))
+    counted = jnp.broadcast_to(size[None] > 0, (1, active.shape[0]))
     # XLA for CPU sums floats in one go, and integers in several steps.
-    dtype = jnp.float32 if len(active) < _COUNTED_BY_FLOATS else jnp.int32
+    dtype = jnp.float32 if _floats_count(active.shape) else jnp.int32
     reach = jnp.sum((active[None] >= edges) & counted, axis=1, dtype=dtype).astype(jnp.int32)
     everything = jnp.sum(counted, axis=1, dtype=jnp.int32)
     return jnp.concatenate([everything, reach]) - jnp.concatenate([reach, jnp.zeros(1, jnp.int32)])
@@ -230,7 +273,7 @@ def measure_signal(site: Site, g: jax.Array, mask: jax.Array | None = None, behi
 def _norm_and_nonzero(site: Site, g: jax.Array, mask: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """Per unit."""
     g = widen(site.in_rows(g))
-    if mask is not None or math.prod(g.shape[:-1]) >= _COUNTED_BY_FLOATS:
+    if mask is not None or not _floats_count(g.shape[:-1]):
         return _careful_signal(g, mask)
     return jax.lax.platform_dependent(g, cpu=_quick_or_careful_signal, default=_careful_signal)
 

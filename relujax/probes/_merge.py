@@ -10,23 +10,27 @@ import numpy as np
 
 from ._measure import stable_norm
 from ._sites import Site
-from ._statistics import Held, Signal, SiteStats, Stats, to_host
+from ._statistics import Held, Network, Signal, SiteStats, Stats, to_host
 
+#: Statistics of a site, and the active elements of each example.
+Record = tuple[SiteStats, jax.Array]
 #: Statistics that are plain sums over the elements of a unit.
 _PER_UNIT = ("active", "passing", "total", "square", "nonfinite")
 
 
-def repeat(first: SiteStats, second: SiteStats) -> SiteStats:
+def repeat(first: Record, second: Record) -> Record:
     """Two executions of a site on the same examples, in a loop that has no backward pass."""
-    return replace(
-        jax.tree.map(jnp.add, first, second),
-        examples=jnp.maximum(first.examples, second.examples),
-        largest=jnp.maximum(first.largest, second.largest),
+    (one, active), (other, more) = first, second
+    both = replace(
+        jax.tree.map(jnp.add, one, other),
+        examples=jnp.maximum(one.examples, other.examples),
+        largest=jnp.maximum(one.largest, other.largest),
     )
+    return both, active + more
 
 
 def join(site: Site, stacked: Any) -> Any:
-    """The statistics, or the signal, of the shards of ``shard_map``, which come stacked along a leading axis."""
+    """The record, or the signal, of the shards of ``shard_map``, which come stacked along a leading axis."""
     sizes = tuple(size for _, size, _ in site.shards)
     roles = site.roles
     if not sizes:
@@ -61,9 +65,15 @@ def join(site: Site, stacked: Any) -> Any:
             zeros=tuple(by_unit(z, jnp.sum) for z in stacked.zeros),
             behind=behind,
         )
+    stacked, active = stacked
+    # Of the parts of an example each device has the sum.
+    active = active.reshape(*sizes, *active.shape[1:])[tuple(slice(None) if r == "examples" else 0 for r in roles)]
+    ahead = len(of_examples)
+    active = jnp.moveaxis(active, tuple(range(ahead)), tuple(range(-1 - ahead, -1)))
+    active = active.reshape(*active.shape[: active.ndim - 1 - ahead], -1)
     joined = {name: by_unit(getattr(stacked, name), jnp.sum) for name in _PER_UNIT}
     outputs = None if stacked.outputs is None else once(stacked.outputs, together + apart)
-    return replace(
+    whole = replace(
         stacked,
         **joined,
         largest=by_unit(stacked.largest, jnp.max),
@@ -72,6 +82,7 @@ def join(site: Site, stacked: Any) -> Any:
         histogram=once(stacked.histogram, of_examples),
         outputs=outputs,
     )
+    return whole, active
 
 
 def merge(a: Stats, b: Stats) -> Stats:
@@ -87,8 +98,8 @@ def merge(a: Stats, b: Stats) -> Stats:
         Their sum, as NumPy arrays.
 
     Raises:
-        ValueError: when the two are not of the same sites, or only one has backward statistics, gains, or a histogram
-            of outputs with those edges.
+        ValueError: when the two are not of the same sites, or only one has backward statistics, gains, a histogram of
+            outputs with those edges, or axes of several calls.
 
     >>> import relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0]]))
@@ -103,10 +114,32 @@ def merge(a: Stats, b: Stats) -> Stats:
         )
     for one, other in zip(a.layout.sites, b.layout.sites, strict=True):
         _check_alike(one, other)
+    if a.calls != b.calls:
+        raise ValueError(
+            f"cannot merge statistics of several calls with those of others: got axes {a.calls} and {b.calls} before "
+            "the last one; expected the same in both. jax.tree.map(lambda value: value[i], stats) are those of one call"
+        )
+    if a.layout.network != b.layout.network:
+        raise ValueError(
+            f"cannot merge statistics of networks of {a.layout.network} and {b.layout.network} outputs per example: "
+            "expected the same function, and network=True in both or in none"
+        )
     add = {"sums": np.add, "largest": np.maximum, "norms": np.hypot}
     first, second = to_host(a.measures), to_host(b.measures)
     measures = [add[kind](first[..., part], second[..., part]) for kind, part in a.layout.parts.items()]
-    return replace(a, counts=to_host(a.counts) + to_host(b.counts), measures=np.concatenate(measures, axis=-1))
+    merged = replace(a, counts=to_host(a.counts) + to_host(b.counts), measures=np.concatenate(measures, axis=-1))
+    return _with_spread_between(merged, a.network, b.network)
+
+
+def _with_spread_between(merged: Stats, a: Network | None, b: Network | None) -> Stats:
+    """To the spreads within two batches belongs what lies between their means (Chan, Golub and LeVeque, 1979)."""
+    if a is None or b is None:
+        return merged
+    (n, total), (m, other) = ((to_host(part.examples), to_host(part.total)) for part in (a, b))
+    between = (other / np.maximum(m, 1) - total / np.maximum(n, 1)) ** 2 * (n * m / np.maximum(n + m, 1))
+    _, place, _ = merged.layout.places["", "network.spread"]
+    merged.measures[..., place] += between[..., None]
+    return merged
 
 
 def _check_alike(a: Held, b: Held) -> None:

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._graph import Path
-from ._measure import empty_signal, measure, measure_signal, with_signal
-from ._merge import join, repeat
+from ._measure import empty_signal, measure, measure_network, measure_signal, with_signal
+from ._merge import Record, join, repeat
 from ._sites import Match, Site, nearest
-from ._statistics import Signal, SiteStats, Stats
+from ._statistics import Signal, Stats
 from .interpreter import Instrumented, Use, Verb, instrument, varying_as
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
@@ -81,6 +81,7 @@ def probe(
     unit_axis: Mapping[str, int] | int | None = None,
     mask: Any = None,
     edges: Any = None,
+    network: bool = False,
 ) -> Callable:
     """The same function, with statistics of every activation as a second output.
 
@@ -95,6 +96,8 @@ def probe(
         mask: positions that count, ``(examples, ...)``, such as those of a sentence that are no padding; one for all
             sites, or by site name. An example of which nothing counts is no example.
         edges: ascending numbers, known when traced, for a histogram of the outputs of each site.
+        network: also count the active outputs of all sites together, per example: ``Stats.network``. Until all are
+            there it keeps 4 bytes per example and site.
 
     Returns:
         ``probed(*args) -> (fun(*args), Stats)``, pure, jittable and differentiable; the values are the same to
@@ -102,7 +105,8 @@ def probe(
 
     Raises:
         TypeError: for a function that cannot be traced.
-        ValueError: for a site that is not there, an axis or a mask that does not fit, edges that do not ascend.
+        ValueError: for a site that is not there, an axis or a mask that does not fit, edges that do not ascend, or a
+            mask with ``network``.
 
     Counts are exact up to 2**31 per unit in one call; :func:`merge` adds calls in 64 bits. Cost: a few reductions per
     activation.
@@ -113,12 +117,13 @@ def probe(
     ([0, 1], [0.0, 2.0])
     """
     checked = _checked_edges(edges)
+    _check_network(network, mask)
 
     def probed(*args: Any) -> tuple[Any, Stats]:
         traced = _with_overrides(instrument(fun, args, batch), unit_axis, mask)
         verb = Verb(lambda use, _: _observed(use, checked, mask)[:2], repeat=repeat, join=join)
         out, records = traced.run(args, verb)
-        return out, _stats(traced, records)
+        return out, _stats(traced, records, {}, network)
 
     return probed
 
@@ -132,8 +137,15 @@ def _checked_edges(edges: Any) -> tuple[float, ...] | None:
     return values
 
 
-def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Array | None]:
-    """The site's output by its own rules, its forward statistics, and the positions that they are of."""
+def _check_network(network: bool, mask: Any) -> None:
+    if network and mask is not None:
+        raise ValueError(
+            "got network=True and a mask, under which examples are of different sizes: expected one of them"
+        )
+
+
+def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, Record, jax.Array | None]:
+    """The site's output by its own rules, the record of it, and the positions that that is of."""
     site, y = use.site, use.output()
     still, x = jax.lax.stop_gradient((y, use.x))
     if use.match.gate is not None:
@@ -149,8 +161,13 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, SiteStats, jax.Arra
     return y, measure(site, still, slope, edges, within), within
 
 
-def _stats(traced: Instrumented, records: Mapping[Path, SiteStats]) -> Stats:
-    return Stats.of((records[site.path] for site in traced.finding.sites), traced.finding.opaque)
+def _stats(
+    traced: Instrumented, records: Mapping[Path, Record], signals: Mapping[Path, Signal], network: bool
+) -> Stats:
+    sites = traced.finding.sites
+    stats, active = zip(*(records[site.path] for site in sites), strict=True) if sites else ((), ())
+    stats = [with_signal(of, signals[of.site.path]) if of.site.path in signals else of for of in stats]
+    return Stats.of(stats, traced.finding.opaque, measure_network(sites, active) if network else None)
 
 
 def capture(fun: Callable, *, batch: int | None = None) -> Callable:
@@ -189,6 +206,7 @@ def probe_grad(
     unit_axis: Mapping[str, int] | int | None = None,
     mask: Any = None,
     edges: Any = None,
+    network: bool = False,
     gains: bool = False,
 ) -> Callable:
     """Value and gradients of a loss, with forward and backward statistics of every activation.
@@ -199,10 +217,11 @@ def probe_grad(
         has_aux: as in :func:`jax.value_and_grad`.
         head: applied to what ``loss`` returns, and not probed: with a model as ``loss`` and the loss as ``head``, an
             activation inside the loss does not count as a layer.
-        batch: as in :func:`probe`; so are ``unit_axis``, ``mask`` and ``edges``.
+        batch: as in :func:`probe`; so are ``unit_axis``, ``mask``, ``edges`` and ``network``.
         unit_axis: see there.
         mask: see there; the norm of the backward signal is that of all positions.
         edges: see there.
+        network: see there.
         gains: also measure what each activation makes of the signal, so that a summary can tell how much of its change
             comes from the slopes of activations and how much from the weights; keeps what the activation's own rule
             keeps, such as 1 bit per element.
@@ -224,6 +243,7 @@ def probe_grad(
     (2.0, [1.0, 1.0])
     """
     checked = _checked_edges(edges)
+    _check_network(network, mask)
     one = not isinstance(argnums, Sequence)
     numbers = (operator.index(argnums),) if one else tuple(argnums)
 
@@ -236,14 +256,14 @@ def probe_grad(
         tokens = {match.site.path: _token(match, gains) for match in backward}
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
-            def observe(use: Use, token: Signal | None) -> tuple[Any, SiteStats]:
-                y, stats, within = _observed(use, checked, mask)
+            def observe(use: Use, token: Signal | None) -> tuple[Any, Record]:
+                y, record, within = _observed(use, checked, mask)
                 if token is None:
-                    return y, stats
+                    return y, record
                 pull = None
                 if token.behind is not None:
                     _, pull = jax.vjp(use.of, jax.lax.stop_gradient(use.x))
-                return _tap(use.site, y, token, pull, within), stats
+                return _tap(use.site, y, token, pull, within), record
 
             out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
@@ -253,11 +273,10 @@ def probe_grad(
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
         grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
         (value, (aux, records)), (signals, *grads) = grad(tokens, *args)
-        for site in (match.site for match in backward):
-            signal = join(site, signals[site.path]) if site.shards else signals[site.path]
-            records[site.path] = with_signal(records[site.path], signal)
+        for site in (match.site for match in backward if match.site.shards):
+            signals[site.path] = join(site, signals[site.path])
         gradients = grads[0] if one else tuple(grads)
-        return ((value, aux) if has_aux else value, gradients), _stats(traced, records)
+        return ((value, aux) if has_aux else value, gradients), _stats(traced, records, signals, network)
 
     return probed
 

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from ._sites import Opaque, Site
 
@@ -78,10 +80,43 @@ class SiteStats:
 #: The arrays of :class:`Stats`, and the statistics in them: of all sites those first that add up in one way.
 _HELD = {
     "counts": {
-        "counts": ("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs", "signal.zeros")
+        "counts": (
+            *("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs", "signal.zeros"),
+            *("network.examples", "network.histogram"),
+        )
     },
-    "measures": {"sums": ("total", "square"), "largest": ("largest",), "norms": ("signal.norm", "signal.behind")},
+    "measures": {
+        "sums": ("total", "square", "network.total", "network.spread"),
+        "largest": ("largest", "network.most", "network.idle"),
+        "norms": ("signal.norm", "signal.behind"),
+    },
 }
+
+
+@dataclass(frozen=True)
+class Network:
+    """How much of a whole network was active for one example, over the examples seen.
+
+    Attributes:
+        elements: outputs of one example at all sites together, in all their executions. A share below is one of these.
+        examples: examples seen.
+        histogram: examples by share of active elements, :data:`~relujax.probes.ACTIVE_BINS` bins.
+        total: sum of the examples' shares.
+        spread: sum of the squares of their differences from the mean share.
+        most: the largest share.
+        idle: the largest share of elements that were not active.
+    """
+
+    elements: int
+    examples: Any
+    histogram: Any
+    total: Any
+    spread: Any
+    most: Any
+    idle: Any
+
+
+_NETWORK = {f.name: (ACTIVE_BINS,) if f.name == "histogram" else () for f in fields(Network) if f.name != "elements"}
 
 
 @dataclass(frozen=True)
@@ -119,9 +154,15 @@ def _named(stats: SiteStats) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each statistic of each site stands in the arrays of :class:`Stats`; the sites are in execution order."""
+    """Where each statistic stands in the arrays of :class:`Stats`.
+
+    Attributes:
+        sites: what there is of each site, in execution order.
+        network: ``elements`` of what there is of them together, or 0.
+    """
 
     sites: tuple[Held, ...]
+    network: int = 0
 
     @functools.cached_property
     def by_name(self) -> dict[str, Held]:
@@ -130,7 +171,7 @@ class Layout:
 
     @functools.cached_property
     def places(self) -> dict[tuple[str, str], tuple[str, slice, tuple[int, ...]]]:
-        """By site and statistic: which array, which part of it, and the shape of that; in the order of the arrays."""
+        """By site ("" for all) and statistic: which array, which part of it, and its shape; in the arrays' order."""
         places = {}
         for array, kinds in _HELD.items():
             start = 0
@@ -139,6 +180,11 @@ class Layout:
                 places[site, name] = array, slice(start, stop), shape
                 start = stop
         return places
+
+    @functools.cached_property
+    def lengths(self) -> dict[str, int]:
+        """Of the arrays."""
+        return dict.fromkeys(_HELD, 0) | {array: part.stop for array, part, _ in self.places.values()}
 
     @functools.cached_property
     def parts(self) -> dict[str, slice]:
@@ -155,6 +201,9 @@ class Layout:
             for name, shape in held.shapes:
                 if name in names:
                     yield held.site.name, name, shape
+        for name, shape in _NETWORK.items():
+            if self.network and f"network.{name}" in names:
+                yield "", f"network.{name}", shape
 
 
 @jax.tree_util.register_dataclass
@@ -163,7 +212,8 @@ class Stats(Mapping[str, SiteStats]):
     """Statistics of every site of a function by name, in execution order; a pytree of two arrays.
 
     However many sites there are, a program returns two arrays and a host fetches two. Axes before the last one are
-    those that ``vmap``, or a scan over calls of the probed function, has added.
+    those that ``vmap``, or a scan over calls of the probed function, has added. Outside of ``jit`` what is read from
+    them is on the host: parts of NumPy arrays that cannot be written to.
 
     Attributes:
         counts: what is counted at all sites, one after the other.
@@ -178,11 +228,19 @@ class Stats(Mapping[str, SiteStats]):
     opaque: tuple[Opaque, ...] = field(default=(), metadata={"static": True})
 
     @classmethod
-    def of(cls, sites: Iterable[SiteStats], opaque: tuple[Opaque, ...] = ()) -> "Stats":
-        """Those of some sites together."""
+    def of(cls, sites: Iterable[SiteStats], opaque: tuple[Opaque, ...] = (), network: Network | None = None) -> "Stats":
+        """Those of some sites together.
+
+        Raises:
+            ValueError: for two sites of one name.
+        """
         ordered = sorted(sites, key=lambda stats: stats.site.path)
-        layout = Layout(tuple(map(Held.of, ordered)))
+        [(name, times), *_] = Counter(stats.site.name for stats in ordered).most_common(1) or [("", 1)]
+        if times > 1:
+            raise ValueError(f"got {times} sites of the name {name!r}: expected names that differ")
+        layout = Layout(tuple(map(Held.of, ordered)), network.elements if network else 0)
         by_site = {stats.site.name: _named(stats) for stats in ordered}
+        by_site[""] = {f"network.{name}": getattr(network, name) for name in _NETWORK} if network else {}
         parts: dict[str, list] = {array: [] for array in _HELD}
         for (site, name), (array, _, _) in layout.places.items():
             parts[array].append(by_site[site][name])
@@ -192,21 +250,57 @@ class Stats(Mapping[str, SiteStats]):
         """The same with the norms of all signals changed."""
         norms = self.layout.parts["norms"]
         rest, changed = self.measures[..., : norms.start], change(self.measures[..., norms])
-        return replace(self, measures=jnp.concatenate([rest, changed], axis=-1))
+        on = np if isinstance(self.measures, np.ndarray) else jnp
+        return replace(self, measures=on.concatenate([rest, changed], axis=-1))
+
+    @property
+    def calls(self) -> tuple[int, ...]:
+        """The axes that ``vmap``, or a scan over calls, has added; ``()`` for the statistics of one call."""
+        return self._array("counts").shape[:-1]
+
+    def _array(self, name: str) -> Any:
+        """One of the two, if it has the length that the layout says."""
+        found, length = getattr(self, name), self.layout.lengths[name]
+        if isinstance(found, jax.Array) and not isinstance(found, Tracer):
+            found = np.asarray(found)  # or each part of it would be a program of its own
+        shape = getattr(found, "shape", None)
+        if not shape or shape[-1] != length:
+            got = repr(found) if shape is None else f"of shape {shape}"
+            raise ValueError(
+                f"got statistics whose {name} are {got}: expected {length} numbers along the last axis, and before it "
+                "the axes that vmap, with out_axes=0, or a scan adds"
+            )
+        return found
 
     def __getitem__(self, name: str) -> SiteStats:
         held = self.layout.by_name[name]
         values: dict[str, Any] = {"outputs": None}
-        for statistic, _ in held.shapes:
-            array, part, shape = self.layout.places[name, statistic]
-            of_all = getattr(self, array)
-            if not isinstance(of_all, jax.core.Tracer):  # or each part would be a program of its own
-                of_all = np.asarray(of_all)
-            values[statistic] = of_all[..., part].reshape((*of_all.shape[:-1], *shape))
+        values |= {statistic: self._part(name, statistic) for statistic, _ in held.shapes}
         signal = {f.name: values.pop(f"signal.{f.name}", None) for f in fields(Signal)}
         return SiteStats(
             **values, signal=None if signal["norm"] is None else Signal(**signal), site=held.site, edges=held.edges
         )
+
+    def _part(self, name: str, statistic: str) -> Any:
+        array, part, shape = self.layout.places[name, statistic]
+        of_all = self._array(array)
+        shape = (*of_all.shape[:-1], *shape)
+        if isinstance(of_all, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(shape, of_all.dtype)
+        value = of_all[..., part].reshape(shape)
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+        return value
+
+    @property
+    def network(self) -> Network | None:
+        """Active elements of all sites together, per example.
+
+        Of the sites that see the same examples: as many as most of them do. None where it was not asked for.
+        """
+        if not self.layout.network:
+            return None
+        return Network(self.layout.network, **{name: self._part("", f"network.{name}") for name in _NETWORK})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layout.by_name)
@@ -216,11 +310,12 @@ class Stats(Mapping[str, SiteStats]):
 
 
 def _joined(array: str, values: list) -> Any:
-    """Arrays behind each other, of one dtype: on the device, or those of NumPy on the host."""
-    if not any(isinstance(value, jax.Array) for value in values):
+    """Arrays behind each other, of one dtype: on the device, or in 64 bits on the host where one of them is there."""
+    traced = any(isinstance(value, Tracer) for value in values)
+    if not traced and not (values and all(isinstance(value, jax.Array) for value in values)):
         dtype = np.int64 if array == "counts" else np.float64
         return np.concatenate([np.zeros(0, dtype), *(to_host(value).ravel().astype(dtype) for value in values)])
-    dtype = jnp.int32 if array == "counts" else functools.reduce(jnp.promote_types, [v.dtype for v in values])
+    dtype = jnp.int32 if array == "counts" else max((value.dtype for value in values), key=lambda d: d.itemsize)
     return jnp.concatenate([jnp.asarray(value, dtype).reshape(-1) for value in values])
 
 

@@ -41,7 +41,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     arrays |= {f"stats/{name}": to_host(getattr(stats, name)) for name in _ARRAYS}
     header = {
         "version": _VERSION,
-        "sites": [asdict(held) for held in stats.layout.sites],
+        **asdict(stats.layout),
         "opaque": [asdict(part) for part in stats.opaque],
         "progress": {name: value for name, value in progress.items() if not isinstance(value, np.ndarray)},
     }
@@ -81,6 +81,16 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
             arrays = {name: file[name] for name in file.files if name != "header"}
         if header["version"] != _VERSION:
             raise ValueError(f"version {header['version']}")
+        sites = []
+        for held in header["sites"]:
+            site = Site(**{k: _frozen(v) for k, v in held["site"].items()})
+            sites.append(Held(site, _frozen(held["edges"]), _frozen(held["shapes"])))
+        layout = Layout(tuple(sites), header["network"])
+        held_arrays = {name: arrays[f"stats/{name}"] for name in _ARRAYS}
+        opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
+        stats = Stats(**held_arrays, layout=layout, opaque=opaque)
+        for name in stats:
+            _ = stats[name]  # of the length that the layout says
     except FileNotFoundError:
         raise
     except (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -88,14 +98,8 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
             f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({error}): expected a file "
             "that relujax.probes.save wrote"
         ) from error
-    sites = []
-    for held in header["sites"]:
-        site = Site(**{k: _frozen(v) for k, v in held["site"].items()})
-        sites.append(Held(site, _frozen(held["edges"]), _frozen(held["shapes"])))
-    held_arrays = {name: arrays[f"stats/{name}"] for name in _ARRAYS}
-    opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
     beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
-    return Stats(**held_arrays, layout=Layout(tuple(sites)), opaque=opaque), header["progress"] | beside
+    return stats, header["progress"] | beside
 
 
 def _frozen(value: Any) -> Any:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from ..health import SiteSummary
 from ..probes import ACTIVE_BINS
+from ._diagnosis import Diagnosis
 from ._drawing import Chart, Panel, add_line, empty, escaped, hover_text, layer_axis
 from ._run import Run, stage_names
 from ._style import looks
@@ -53,16 +54,26 @@ def _by_weights(row: SiteSummary) -> float | None:
 
 
 def _per_example(runs: Sequence[Run]) -> Chart | None:
+    several = len(runs) > 1 or len(runs[0].stages) > 1
     panels = [
-        Panel(f"{run.name}, {stage}" if len(runs) > 1 or len(run.stages) > 1 else "", _heatmap(runs, run, stage), index)
+        Panel(_whole(f"{run.name}, {stage}" if several else "", run.stages[stage]), _heatmap(runs, run, stage), index)
         for index, run in enumerate(runs)
         for stage in run.stages
     ]
     text = (
         "How large a share of each layer is active for one example, and how that varies over the examples: a network "
-        "whose size adapts to its input has wide columns. The darker, the more examples."
+        "whose size adapts to its input has wide columns. The fuller the colour, the more examples."
     )
     return Chart("per-example", "Active units per example: the dynamic network size", text, tuple(panels))
+
+
+def _whole(title: str, stage: Diagnosis) -> str:
+    """What a panel is of, and how much of all layers together is active for one example."""
+    network = stage.summary.network
+    if network is None:
+        return title
+    mean, fewest, most = (f"{share:.1%}" for share in (network.active_fraction, network.fewest, network.most))
+    return f"{f'{title}, ' if title else ''}all layers together: {mean} on average, {fewest} to {most}"
 
 
 def _heatmap(runs: Sequence[Run], run: Run, stage: str) -> go.Figure:

@@ -202,7 +202,7 @@ def _check_batch(model: Model, loss: Loss | None, x: Any, y: Any, first: Any) ->
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _forward(apply: Callable, edges: Edges, params: Any, rest: Any, x: Any) -> Sums:
-    return Sums(probe(apply, batch=len(x), edges=edges)(params, rest, x)[1])
+    return Sums(probe(apply, batch=len(x), edges=edges, network=True)(params, rest, x)[1])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -219,7 +219,7 @@ def _forward_backward(apply: Callable, loss: Loss, edges: Edges, params: Any, re
         return jnp.mean(values), (jnp.mean(widen(values)), outputs)
 
     # Differentiated is the mean, as in training: the gradient of a sum could overflow in half precision.
-    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), edges=edges, gains=True)
+    probed = probe_grad(apply, has_aux=True, head=head, batch=len(x), edges=edges, gains=True, network=True)
     ((_, (mean, outputs)), grads), stats = probed(params, rest, x)
     # Not in the labels' own dtype: class 300 would be 44 in eight bits.
     counted = loss is cross_entropy

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..health import Alarm, Alarms, SiteSummary, Skipped, Summary
+from ..health import Alarm, Alarms, NetworkSummary, SiteSummary, Skipped, Summary
 from ..probes import Opaque
 from ._diagnosis import SCHEMA, Diagnosis
 from ._run import History, Run, as_run, checked
@@ -89,7 +89,8 @@ def _diagnosis(value: Mapping[str, Any]) -> Diagnosis:
     hints = get_type_hints(Diagnosis)
     plain = {name: _typed(hints[name], value[name]) for name in _PLAIN}
     found = Alarms(_typed(tuple[Alarm, ...], value["alarms"]), _typed(tuple[Skipped, ...], value["skipped"]))
-    return Diagnosis(summary=Summary(rows, opaque), alarms=found, **plain)
+    network = _typed(NetworkSummary | None, value["network"])
+    return Diagnosis(summary=Summary(rows, opaque, network), alarms=found, **plain)
 
 
 def _typed(hint: Any, value: Any) -> Any:

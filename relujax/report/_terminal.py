@@ -68,6 +68,8 @@ def _layers(diagnosis: Diagnosis) -> Table:
             f"{row.dead} of {row.units}",
             *("–" if value is None else f"{value:.3g}" for value in numbers),
         )
+    if diagnosis.summary.network is not None:
+        table.caption, table.caption_justify = Text(str(diagnosis.summary.network), "dim"), "left"
     return table
 
 

@@ -84,7 +84,7 @@ OTHERS = {
     "scanned": ((square, x), *shard(stacked, (P(), P("model", "data")), ("data", "model"))),
 }
 edges = np.linspace(-1.9, 2.1, 5)  # none at 1, where a tanh that rounds otherwise would count in another bin
-(want_value, want_grad), want = jax.jit(rx.probe_grad(loss, edges=edges, gains=True))(params, x)
+(want_value, want_grad), want = jax.jit(rx.probe_grad(loss, edges=edges, gains=True, network=True))(params, x)
 whole_run = (want_value, want_grad, want)
 faults = {name: [] for name in [*CASES, *OTHERS, "auto"]}
 
@@ -100,6 +100,13 @@ def compare(name, got, expected=None):
     if list(stats) != list(want):
         faults[name].append(f"sites {list(stats)}")
         return
+    a, b = stats.network, want.network
+    for field in ("elements", "examples", "histogram"):
+        if not np.array_equal(getattr(a, field), getattr(b, field)):
+            faults[name].append(f"network {field} {getattr(a, field)} for {getattr(b, field)}")
+    for field in ("total", "spread", "most", "idle"):
+        if not np.allclose(getattr(a, field), getattr(b, field), rtol=1e-4):
+            faults[name].append(f"network {field} {getattr(a, field)} for {getattr(b, field)}")
     for site in want:
         a, b = stats[site], want[site]
         for field in ("examples", "count", "active", "passing", "nonfinite", "histogram", "outputs"):
@@ -120,12 +127,12 @@ def compare(name, got, expected=None):
 
 for name, fun in CASES.items():
     try:
-        compare(name, jax.jit(rx.probe_grad(fun, edges=edges, gains=True))(params, x))
+        compare(name, jax.jit(rx.probe_grad(fun, edges=edges, gains=True, network=True))(params, x))
     except Exception as error:
         faults[name].append(f"{type(error).__name__}: {str(error)[:600]}")
 for name, (args, fun, mapped_fun, options) in OTHERS.items():
     try:
-        of = lambda fun: jax.jit(rx.probe_grad(fun, edges=edges, gains=True, **options))
+        of = lambda fun: jax.jit(rx.probe_grad(fun, edges=edges, gains=True, network=True, **options))
         (value, grad), stats = of(fun)(*args)
         compare(name, of(mapped_fun)(*args), (value, grad, stats))
         masked = rng.random((8, 4) if args[1].ndim == 4 else (8, 6)) < 0.7
@@ -148,7 +155,7 @@ for name, fun in CASES.items():
                     faults[name].append(f"masked {site} {field} {a} for {b}")
 sharded = jax.device_put(x, NamedSharding(mesh, P("data")))
 placed = {"up": jax.device_put(params["up"], NamedSharding(mesh, P(None, "model"))), "down": params["down"]}
-compare("auto", jax.jit(rx.probe_grad(loss, edges=edges, gains=True))(placed, sharded))
+compare("auto", jax.jit(rx.probe_grad(loss, edges=edges, gains=True, network=True))(placed, sharded))
 print(json.dumps(faults))
 """
 
@@ -187,7 +194,7 @@ CASES = {
 }
 VERBS = {
     "probe": rx.probe,
-    "probe_grad": lambda fun: rx.probe_grad(fun, gains=True, edges=(-0.9, 0.1)),
+    "probe_grad": lambda fun: rx.probe_grad(fun, gains=True, edges=(-0.9, 0.1), network=True),
     "mask": lambda fun: rx.probe_grad(fun, mask=np.arange(8) % 3 > 0),
     "watch": lambda fun: lambda *args: rx.watch(fun, every=2)(jnp.int32(2), *args),
     "swap": lambda fun: jax.value_and_grad(rx.swap(fun, {"relu": rx.elu})),

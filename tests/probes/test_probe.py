@@ -281,3 +281,14 @@ def test_edges_are_kept_with_the_counts():
     [row] = rx.summarize(rx.probe(rx.relu, edges=np.linspace(0, 1, 3))(X)[1])
     assert row.output_edges == (0.0, 0.5, 1.0)
     assert sum(row.output_histogram) == X.size
+
+
+def test_a_batch_whose_length_is_not_known_can_be_exported():
+    (batch,) = jax.export.symbolic_shape("batch")
+
+    def numbers(x):
+        return jax.tree.leaves(rx.probe_grad(lambda x: jnp.sum(rx.elu(x) ** 2))(x)[1])
+
+    exported = jax.export.export(jax.jit(numbers))(jax.ShapeDtypeStruct((batch, 3), jnp.float32))
+    for x in (X[:2, :3], X[:7, :3]):
+        chex.assert_trees_all_close(exported.call(x), jax.jit(numbers)(x), rtol=1e-6)

@@ -29,11 +29,12 @@ def small():
 
 def test_a_diagnosis_comes_back_as_it_was(small):
     found = read(small.to_json())
-    assert found["schema"] == 3
-    parts = {"sites", "opaque", "alarms", "skipped", "notes", "predicted"}
+    assert found["schema"] == 4
+    parts = {"sites", "opaque", "network", "alarms", "skipped", "notes", "predicted"}
     assert found.keys() == {"schema", "title", "examples", "loss", "accuracy", *parts}
     assert (found["title"], found["examples"], found["notes"]) == ("small", 37, ["a note"])
     assert (found["loss"], found["accuracy"]) == (small.loss, small.accuracy)
+    assert found["network"]["elements"] == sum(row.units for row in small.summary)
     for site, row in zip(found["sites"], small.summary, strict=True):
         for name, value in site.items():
             given = getattr(row, name)
@@ -44,7 +45,7 @@ def test_a_diagnosis_comes_back_as_it_was(small):
 
 def test_runs_come_back_with_how_they_were_made_and_trained(small):
     found = read(to_json(two_runs(small, facts={"depth": 2, "clip_norm": None, "batch_norm": False})))
-    assert found["schema"] == 3
+    assert found["schema"] == 4
     assert [run["name"] for run in found["runs"]] == ["one", "two"]
     run = found["runs"][1]
     assert list(run["stages"]) == ["before", "after"]
@@ -129,7 +130,7 @@ def damaged(change):
     [
         ("{", "got text that is no JSON"),
         ("[1]", "got JSON without a schema number: expected what relujax.report.to_json wrote"),
-        ('{"schema": 2, "runs": []}', "got schema 2: expected 3, which this version of relujax writes"),
+        ('{"schema": 2, "runs": []}', "got schema 2: expected 4, which this version of relujax writes"),
         (damaged(lambda run: run.pop("name")), "damaged .*'name'"),
         (damaged(lambda run: run["stages"]["after"]["sites"][0].pop("dead")), "damaged .*'dead'"),
         (damaged(lambda run: run["stages"]["after"].update(examples="many")), "damaged .*'many' is no int"),
