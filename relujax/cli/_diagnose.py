@@ -133,7 +133,7 @@ class _Report:
         """Take the state of the run that goes on."""
         self._now = run
         if self._args.watch and time.monotonic() - self._written >= _WRITE_EVERY:
-            self._page([*self.runs, run], refresh=_RELOAD_EVERY)
+            self._page([*self.runs, self._partial(run)], refresh=_RELOAD_EVERY)
             self._written = time.monotonic()
 
     def done(self, run: Any) -> None:
@@ -150,19 +150,22 @@ class _Report:
 
     def interrupted(self) -> str:
         """Write what there is, and say what that is; a part says that it is one. Empty where there is nothing."""
-        from ..report import PARTIAL
-
         if self.complete:
             self.write()
             return f"all was measured, and is in {self._args.out}"
         if self._now is not None:
             self.runs.append(self._now)
         if self.runs:
-            last = self.runs[-1]
-            rest = f"; not begun: {', '.join(self.waiting)}" if self.waiting else ""
-            self.runs[-1] = replace(last, notes=(*last.notes, f"{PARTIAL}interrupted{rest}"))
+            self.runs[-1] = self._partial(self.runs[-1], "interrupted")
             self.write()
         return f"what was measured until then is in {self._args.out}" if self.runs else ""
+
+    def _partial(self, run: Any, *why: str) -> Any:
+        """The run with a note that says why the report is not whole, and which runs it lacks."""
+        from ..report import PARTIAL
+
+        why += (f"not begun: {', '.join(self.waiting)}",) if self.waiting else ()
+        return replace(run, notes=(*run.notes, f"{PARTIAL}{'; '.join(why)}")) if why else run
 
     def _page(self, runs: list, refresh: int | None = None) -> None:
         from ..report import page
