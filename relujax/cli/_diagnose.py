@@ -98,7 +98,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     from ..report import show
 
     check_files(out=args.out, json=args.json, resume=args.resume)
-    report = _Report(args)
+    report = _Report(args, terminal)
     measure = _own_model if args.model else _stacks
     try:
         measure(args, terminal, report)
@@ -123,17 +123,22 @@ class _Report:
         complete: whether all is measured.
     """
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, terminal: Any) -> None:
         self.runs: list = []
         self.waiting: list[str] = []
         self.complete = False
-        self._args, self._now, self._written = args, None, time.monotonic()
+        self._args, self._terminal, self._now = args, terminal, None
+        self._written: float | None = None
 
     def look(self, run: Any) -> None:
         """Take the state of the run that goes on."""
         self._now = run
-        if self._args.watch and time.monotonic() - self._written >= _WRITE_EVERY:
+        if self._args.watch and (self._written is None or time.monotonic() - self._written >= _WRITE_EVERY):
             self._page([*self.runs, self._partial(run)], refresh=_RELOAD_EVERY)
+            if self._written is None:
+                from rich.markup import escape
+
+                self._terminal.print(f"to watch: open [bold]{escape(str(self._args.out))}[/bold] in a browser")
             self._written = time.monotonic()
 
     def done(self, run: Any) -> None:
