@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,7 +63,9 @@ def console(args: argparse.Namespace) -> Any:
     need_extra("rich")
     from rich.console import Console
 
-    return Console(quiet=args.quiet or prints_json(args), highlight=False)
+    # Of a file nobody knows the width; where it is narrow, rows break that people search for.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(quiet=args.quiet or prints_json(args), highlight=False, width=width)
 
 
 def prints_json(args: argparse.Namespace) -> bool:

@@ -69,6 +69,15 @@ def test_text_and_terminal_hold_every_verdict_and_effect():
     assert max(map(len, str(SOME).splitlines())) <= 120
 
 
+def test_in_a_narrow_terminal_a_long_condition_goes_on_below_its_beginning():
+    words = "under a condition that has a name of many words, of which the last do not fit in one line"
+    console = Console(file=io.StringIO(), width=60)
+    show(Findings((finding(words, ["holds"]),)), console)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("  ")]
+    assert len(lines) > 1
+    assert all(line[2] != " " for line in lines)
+
+
 def test_the_figure_has_a_line_per_condition_coloured_by_outcome():
     _, [ax] = SOME.figure()
     assert [label.get_text() for label in ax.get_yticklabels()] == [c.name for one in SOME for c in one.conditions]
