@@ -7,12 +7,13 @@ import itertools
 import os
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-EXIT_CODES = """exit codes: 0 done, 1 the model or relujax failed (the traceback says where), 2 bad input, 3 a critical
-finding under --strict, 130 interrupted
+EXIT_CODES = """exit codes: 0 done, 1 the model or relujax failed (the traceback says where),
+2 bad input, 3 a critical finding under --strict, 130 interrupted
 """
 
 
@@ -48,7 +49,7 @@ def add_command(
     made = commands.add_parser(
         name,
         help=help_,
-        description=description,
+        description=textwrap.fill(description, 78),
         epilog=f"examples:\n{examples}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -23,12 +23,14 @@ from ._models import METAVAR, load_data, load_model
 
 _DEFAULT_ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 _EXAMPLES = """  relujax diagnose
-      train 20-layer stacks of five activations on real digits and report how gradients travelled
-  relujax diagnose --activation relu --activation prelu --depth 40 --clip-norm 5.0 --watch
-  relujax diagnose --batch-norm --dropout 0.1 --out with-batch-norm.html --json with-batch-norm.json
-  relujax diagnose mypackage.models:make --data batch.npz --loss cross_entropy --strict
-      diagnose your own model: make() returns an NNX module, a Linen (module, variables) pair, or a function;
-      batch.npz holds x, and y for a loss
+      train 20-layer stacks of five activations on real digits, and report how
+      gradients travelled
+  relujax diagnose --activation relu --activation prelu --depth 40 --watch
+  relujax diagnose --batch-norm --dropout 0.1 --json with-batch-norm.json
+  relujax diagnose mymodel:make --data batch.npz --loss cross_entropy --strict
+      diagnose your own model: make() in mymodel.py returns an NNX module, a
+      Linen (module, variables) pair, or a function; batch.npz holds x, and y
+      for a loss
 """
 STACK_OPTIONS = (
     "depth",

@@ -14,13 +14,13 @@ from ._interrupts import heeded
 
 _COMMANDS = (_diagnose, _compare, _claims, _list, _sites, _spectrum, _completion)
 _EXAMPLES = """examples:
-  relujax diagnose                                       train stacks of five activations, and report on them
-  relujax diagnose mypackage.models:make --data batch.npz --loss cross_entropy
-  relujax compare before.json after.json                 what is different between saved runs
-  relujax claims                                         what everybody says of ReLU, measured
-  relujax list                                           the activations of this library
-  relujax sites mypackage.models:make --data batch.npz   the activations of your model
-  relujax spectrum mypackage.models:make --data batch.npz --layers
+  relujax diagnose                               train stacks and report on them
+  relujax diagnose mymodel:make --data batch.npz --loss cross_entropy
+  relujax compare before.json after.json         what differs between saved runs
+  relujax claims                                 what is said of ReLU, measured
+  relujax list                                   the activations of this library
+  relujax sites mymodel:make --data batch.npz    the activations of your model
+  relujax spectrum mymodel:make --data batch.npz --layers
 
 """
 

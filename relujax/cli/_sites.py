@@ -7,8 +7,8 @@ from typing import Any
 from ._common import add_command, as_bad_input, check_files, console, need_extra, write_json
 from ._models import add_model, load_data, load_model
 
-_EXAMPLES = """  relujax sites mypackage.models:make --data batch.npz
-  relujax sites mypackage.models:make --data batch.npz --json -
+_EXAMPLES = """  relujax sites mymodel:make --data batch.npz
+  relujax sites mymodel:make --data batch.npz --json -
 """
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from ._common import add_command, as_bad_input, check_files, console, need_extra, write_json
 from ._models import add_model, load_data, load_model
 
-_EXAMPLES = """  relujax spectrum mypackage.models:make --data batch.npz
-  relujax spectrum mypackage.models:make --data batch.npz --layers --examples 32
-  relujax spectrum mypackage.models:make --data images.npz --num 10      without building the matrix
+_EXAMPLES = """  relujax spectrum mymodel:make --data batch.npz
+  relujax spectrum mymodel:make --data batch.npz --layers --examples 32
+  relujax spectrum mymodel:make --data images.npz --num 10    needs no matrix
 """
 
 

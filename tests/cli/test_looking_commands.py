@@ -154,6 +154,20 @@ def test_what_has_no_forward_mode_is_marked_and_the_mark_explained(capsys):
     assert "*" not in capsys.readouterr().out.replace(" * ", "")
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["", "diagnose", "compare", "claims", "list", "sites", "spectrum", "completion"],
+    ids=lambda c: c or "all",
+)
+def test_help_fits_in_80_columns(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        run(f"{command} --help")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert lines[0].startswith("usage: relujax")
+
+
 def test_a_terminal_of_few_letters_gets_question_marks():
     script = [sys.executable, "-m", "relujax.cli", "list", "gelu"]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
