@@ -23,7 +23,7 @@ def show(findings: Findings, console: Console) -> None:
     >>> show(run(["one_sign"], quick=True), Console(width=120))  # doctest: +ELLIPSIS
     ReLU's positive outputs force all weight gradients of a unit to one sign: holds only under some conditions
     ...
-    Of 1 claim 1 holds only under some conditions.
+    Of 1 claim 1 holds only under some conditions. Of tiny networks, to see that it runs: these verdicts say nothing.
     """
     for finding in findings:
         show_one(finding, console)

@@ -45,6 +45,14 @@ def test_a_sentence_counts_them_and_says_where_the_run_was_cut_short():
     assert Findings((*SOME, *SOME)).headline().startswith("Of 8 claims 2 hold, 2 hold only under some")
 
 
+def test_verdicts_on_tiny_networks_say_so_themselves():
+    quick = replace(SOME, quick=True)
+    for text in (quick.headline(), quick.to_html(), str(quick)):
+        assert "Of tiny networks, to see that it runs: these verdicts say nothing." in text
+    assert "tiny" not in SOME.to_html()
+    assert [json.loads(one.to_json())["quick"] for one in (SOME, quick)] == [False, True]
+
+
 def test_json_holds_every_number_and_stays_strict():
     endless = replace(SOME[3], conditions=(Condition("x", (math.inf, math.nan), Criterion(1.0)),))
     found = json.loads(Findings((*SOME, endless), ("left",)).to_json())
