@@ -3,6 +3,7 @@
 Needs the ``report`` extra: flax, optax, and scikit-learn for the handwritten digits that it ships.
 """
 
+import difflib
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from . import nnx as modules, theory
-from .functions import ACTIVATIONS, STACKABLE, activation
+from .functions import ACTIVATIONS, STACKABLE
 from .init import gain_normal
 from .probes import stable_norm
 from .report import PARTIAL, Diagnosis, History, Run, diagnose
@@ -85,8 +86,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        activation(self.activation)
-        _one_of("activation of a stack", self.activation, STACKABLE)
+        known = self.activation in ACTIVATIONS
+        _one_of("activation of a stack" if known else "activation", self.activation, STACKABLE)
         _one_of("optimizer", self.optimizer, OPTIMIZERS)
         _one_of("init", self.init, ("auto", *INITIALIZERS))
         for name in ("depth", "width", "steps"):
@@ -109,7 +110,9 @@ class Settings:
 
 def _one_of(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
-        raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}")
+        near = difflib.get_close_matches(value.lower(), known, n=2)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"unknown {name} {value!r}: expected one of {', '.join(known)}{hint}")
 
 
 class Stack(nnx.Module):

@@ -97,10 +97,12 @@ class Findings(Sequence[Finding]):
     Attributes:
         findings: one per claim that was tested.
         unfinished: names of claims that were asked for and not tested, where a run was cut short.
+        quick: whether they are of tiny networks, and so say nothing.
     """
 
     findings: tuple[Finding, ...]
     unfinished: tuple[str, ...] = ()
+    quick: bool = False
 
     def __getitem__(self, index: Any) -> Any:
         return self.findings[index]
@@ -135,7 +137,8 @@ class Findings(Sequence[Finding]):
         many |= {"does not hold": "do not hold", "undecided": "are undecided"}
         parts = [f"{counts[kind]} {(one if counts[kind] == 1 else many)[kind]}" for kind in one if counts[kind]]
         line = f"Of {self.counted} {', '.join(parts)}." if parts else "No claim was tested."
-        return f"{line} Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else line
+        line += f" Partial: {', '.join(self.unfinished)} not tested." if self.unfinished else ""
+        return f"{line} Of tiny networks, to see that it runs: these verdicts say nothing." if self.quick else line
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, with the schema number ``relujax.claims.SCHEMA``."""
@@ -143,6 +146,7 @@ class Findings(Sequence[Finding]):
             "schema": SCHEMA,
             "partial": bool(self.unfinished),
             "unfinished": list(self.unfinished),
+            "quick": self.quick,
             "findings": [finding.to_dict() for finding in self.findings],
         }
 

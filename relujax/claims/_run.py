@@ -105,7 +105,7 @@ def run(
         found.append(finding)
         if on_finding is not None:
             on_finding(finding)
-    return Findings(tuple(found))
+    return Findings(tuple(found), quick=quick)
 
 
 def each(

@@ -1,6 +1,7 @@
 """The findings in a terminal: a verdict per claim, then its conditions."""
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +23,7 @@ def show(findings: Findings, console: Console) -> None:
     >>> show(run(["one_sign"], quick=True), Console(width=120))  # doctest: +ELLIPSIS
     ReLU's positive outputs force all weight gradients of a unit to one sign: holds only under some conditions
     ...
-    Of 1 claim 1 holds only under some conditions.
+    Of 1 claim 1 holds only under some conditions. Of tiny networks, to see that it runs: these verdicts say nothing.
     """
     for finding in findings:
         show_one(finding, console)
@@ -40,7 +41,7 @@ def show_one(finding: Finding, console: Console) -> None:
     said = _SAID.get(finding.kind, finding.kind)
     console.print(Text.assemble((finding.statement, "bold"), ": ", (said, _KINDS[finding.kind])))
     console.print(Text(f"{finding.measured}; claimed: {finding.claimed}", "dim"))
-    console.print(_conditions(finding))
+    console.print(Padding(_conditions(finding), (0, 0, 0, 2)))
     console.print()
 
 
@@ -50,5 +51,5 @@ def _conditions(finding: Finding) -> Table:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
     for condition, outcome in zip(finding.conditions, finding.outcomes, strict=True):
-        table.add_row(Text(f"  {condition.name}"), Text(shown(condition)), Text(outcome, _STYLES[outcome]))
+        table.add_row(Text(condition.name), Text(shown(condition)), Text(outcome, _STYLES[outcome]))
     return table

@@ -67,7 +67,7 @@ def _claims(args: argparse.Namespace) -> int:
 
     def finish() -> claims.Findings:
         rest = tuple(name for name in asked if name not in {one.name for one in found})
-        findings = claims.Findings(tuple(found), unfinished=rest)
+        findings = claims.Findings(tuple(found), unfinished=rest, quick=args.quick)
         write(args.out, findings.to_html())
         write_json(args, findings.to_json())
         return findings

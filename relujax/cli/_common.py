@@ -5,13 +5,15 @@ import contextlib
 import importlib.util
 import itertools
 import os
+import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-EXIT_CODES = """exit codes: 0 done, 1 the model or relujax failed (the traceback says where), 2 bad input, 3 a critical
-finding under --strict, 130 interrupted
+EXIT_CODES = """exit codes: 0 done, 1 the model or relujax failed (the traceback says where),
+2 bad input, 3 a critical finding under --strict, 130 interrupted
 """
 
 
@@ -47,7 +49,7 @@ def add_command(
     made = commands.add_parser(
         name,
         help=help_,
-        description=description,
+        description=textwrap.fill(description, 78),
         epilog=f"examples:\n{examples}\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,7 +64,9 @@ def console(args: argparse.Namespace) -> Any:
     need_extra("rich")
     from rich.console import Console
 
-    return Console(quiet=args.quiet or prints_json(args), highlight=False)
+    # Of a file nobody knows the width; where it is narrow, rows break that people search for.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    return Console(quiet=args.quiet or prints_json(args), highlight=False, width=width)
 
 
 def prints_json(args: argparse.Namespace) -> bool:

@@ -23,12 +23,14 @@ from ._models import METAVAR, load_data, load_model
 
 _DEFAULT_ACTIVATIONS = ("relu", "leaky_relu", "elu", "tanh", "sigmoid")
 _EXAMPLES = """  relujax diagnose
-      train 20-layer stacks of five activations on real digits and report how gradients travelled
-  relujax diagnose --activation relu --activation prelu --depth 40 --clip-norm 5.0 --watch
-  relujax diagnose --batch-norm --dropout 0.1 --out with-batch-norm.html --json with-batch-norm.json
-  relujax diagnose mypackage.models:make --data batch.npz --loss cross_entropy --strict
-      diagnose your own model: make() returns an NNX module, a Linen (module, variables) pair, or a function;
-      batch.npz holds x, and y for a loss
+      train 20-layer stacks of five activations on real digits, and report how
+      gradients travelled
+  relujax diagnose --activation relu --activation prelu --depth 40 --watch
+  relujax diagnose --batch-norm --dropout 0.1 --json with-batch-norm.json
+  relujax diagnose mymodel:make --data batch.npz --loss cross_entropy --strict
+      diagnose your own model: make() in mymodel.py returns an NNX module, a
+      Linen (module, variables) pair, or a function; batch.npz holds x, and y
+      for a loss
 """
 STACK_OPTIONS = (
     "depth",
@@ -98,7 +100,7 @@ def _diagnose(args: argparse.Namespace) -> int:
     from ..report import show
 
     check_files(out=args.out, json=args.json, resume=args.resume)
-    report = _Report(args)
+    report = _Report(args, terminal)
     measure = _own_model if args.model else _stacks
     try:
         measure(args, terminal, report)
@@ -123,17 +125,22 @@ class _Report:
         complete: whether all is measured.
     """
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, terminal: Any) -> None:
         self.runs: list = []
         self.waiting: list[str] = []
         self.complete = False
-        self._args, self._now, self._written = args, None, time.monotonic()
+        self._args, self._terminal, self._now = args, terminal, None
+        self._written: float | None = None
 
     def look(self, run: Any) -> None:
         """Take the state of the run that goes on."""
         self._now = run
-        if self._args.watch and time.monotonic() - self._written >= _WRITE_EVERY:
-            self._page([*self.runs, run], refresh=_RELOAD_EVERY)
+        if self._args.watch and (self._written is None or time.monotonic() - self._written >= _WRITE_EVERY):
+            self._page([*self.runs, self._partial(run)], refresh=_RELOAD_EVERY)
+            if self._written is None:
+                from rich.markup import escape
+
+                self._terminal.print(f"to watch: open [bold]{escape(str(self._args.out))}[/bold] in a browser")
             self._written = time.monotonic()
 
     def done(self, run: Any) -> None:
@@ -150,19 +157,22 @@ class _Report:
 
     def interrupted(self) -> str:
         """Write what there is, and say what that is; a part says that it is one. Empty where there is nothing."""
-        from ..report import PARTIAL
-
         if self.complete:
             self.write()
             return f"all was measured, and is in {self._args.out}"
         if self._now is not None:
             self.runs.append(self._now)
         if self.runs:
-            last = self.runs[-1]
-            rest = f"; not begun: {', '.join(self.waiting)}" if self.waiting else ""
-            self.runs[-1] = replace(last, notes=(*last.notes, f"{PARTIAL}interrupted{rest}"))
+            self.runs[-1] = self._partial(self.runs[-1], "interrupted")
             self.write()
         return f"what was measured until then is in {self._args.out}" if self.runs else ""
+
+    def _partial(self, run: Any, *why: str) -> Any:
+        """The run with a note that says why the report is not whole, and which runs it lacks."""
+        from ..report import PARTIAL
+
+        why += (f"not begun: {', '.join(self.waiting)}",) if self.waiting else ()
+        return replace(run, notes=(*run.notes, f"{PARTIAL}{'; '.join(why)}")) if why else run
 
     def _page(self, runs: list, refresh: int | None = None) -> None:
         from ..report import page

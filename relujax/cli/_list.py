@@ -5,7 +5,7 @@ import difflib
 from typing import Any
 
 from ..functions import ACTIVATIONS
-from ._common import BadInput, add_command, console, write_json
+from ._common import BadInput, add_command, check_files, console, write_json
 
 _EXAMPLES = """  relujax list                 all of them
   relujax list relu            those with "relu" in their name
@@ -33,6 +33,7 @@ def _list(args: argparse.Namespace) -> int:
 
     from ..report import SCHEMA, as_json
 
+    check_files(json=args.json)
     rows = {name: row for name, row in ACTIVATIONS.items() if args.part in name}
     if not rows:
         near = ", ".join(difflib.get_close_matches(args.part, ACTIVATIONS, n=3))
@@ -42,8 +43,10 @@ def _list(args: argparse.Namespace) -> int:
     for column in ("formula", "keeps", "Flax module", "source"):
         table.add_column(column, overflow="fold")
     for name, row in rows.items():
-        keeps = row.residual + ("" if row.forward_mode else ", reverse mode only")
+        keeps = row.residual + ("" if row.forward_mode else "*")
         table.add_row(Text(name), *map(Text, (row.formula, keeps, row.module, row.reference)))
+    if not all(row.forward_mode for row in rows.values()):
+        table.caption, table.caption_justify = "* has no forward mode", "left"
     terminal.print(table)
     write_json(args, as_json({"schema": SCHEMA, "activations": [_numbers(row) for row in rows.values()]}))
     return 0

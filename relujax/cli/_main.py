@@ -10,16 +10,17 @@ from typing import NoReturn
 from .. import __version__
 from . import _claims, _compare, _completion, _diagnose, _list, _sites, _spectrum
 from ._common import EXIT_CODES, BadInput, Interrupted, prints_json
+from ._interrupts import heeded
 
 _COMMANDS = (_diagnose, _compare, _claims, _list, _sites, _spectrum, _completion)
 _EXAMPLES = """examples:
-  relujax diagnose                                       train stacks of five activations, and report on them
-  relujax diagnose mypackage.models:make --data batch.npz --loss cross_entropy
-  relujax compare before.json after.json                 what is different between saved runs
-  relujax claims                                         what everybody says of ReLU, measured
-  relujax list                                           the activations of this library
-  relujax sites mypackage.models:make --data batch.npz   the activations of your model
-  relujax spectrum mypackage.models:make --data batch.npz --layers
+  relujax diagnose                               train stacks and report on them
+  relujax diagnose mymodel:make --data batch.npz --loss cross_entropy
+  relujax compare before.json after.json         what differs between saved runs
+  relujax claims                                 what is said of ReLU, measured
+  relujax list                                   the activations of this library
+  relujax sites mymodel:make --data batch.npz    the activations of your model
+  relujax spectrum mymodel:make --data batch.npz --layers
 
 """
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser().parse_args(argv)
         args.stdout = sys.stdout
         # What a model prints as it is made must not stand in the JSON.
-        with contextlib.redirect_stdout(sys.stderr) if prints_json(args) else contextlib.nullcontext():
+        with heeded(), contextlib.redirect_stdout(sys.stderr) if prints_json(args) else contextlib.nullcontext():
             return args.command(args)
     except BadInput as error:
         print(f"relujax: {error}", file=sys.stderr)

@@ -4,11 +4,11 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from ._common import add_command, as_bad_input, console, need_extra, write_json
+from ._common import add_command, as_bad_input, check_files, console, need_extra, write_json
 from ._models import add_model, load_data, load_model
 
-_EXAMPLES = """  relujax sites mypackage.models:make --data batch.npz
-  relujax sites mypackage.models:make --data batch.npz --json -
+_EXAMPLES = """  relujax sites mymodel:make --data batch.npz
+  relujax sites mymodel:make --data batch.npz --json -
 """
 
 
@@ -33,6 +33,7 @@ def _sites(args: argparse.Namespace) -> int:
 
     from ..report import SCHEMA, as_json, model_sites
 
+    check_files(json=args.json)
     data, model = load_data(args.data), load_model(args.model)
     with as_bad_input():
         found, opaque = model_sites(model, data[0])
@@ -50,7 +51,7 @@ def _sites(args: argparse.Namespace) -> int:
     terminal.print(table)
     for part in opaque:
         terminal.print(Text(f"not looked into: {part.primitive} at {part.source or '–'}: {part.reason}", "yellow"))
-    terminal.print(f"{len(found)} sites")
+    terminal.print(f"{len(found)} {'site' if len(found) == 1 else 'sites'}")
     numbers = {"sites": [asdict(site) for site in found], "opaque": [asdict(part) for part in opaque]}
     write_json(args, as_json({"schema": SCHEMA, **numbers}))
     return 0

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ._common import add_command, as_bad_input, console, need_extra, write_json
+from ._common import add_command, as_bad_input, check_files, console, need_extra, write_json
 from ._models import add_model, load_data, load_model
 
-_EXAMPLES = """  relujax spectrum mypackage.models:make --data batch.npz
-  relujax spectrum mypackage.models:make --data batch.npz --layers --examples 32
-  relujax spectrum mypackage.models:make --data images.npz --num 10      without building the matrix
+_EXAMPLES = """  relujax spectrum mymodel:make --data batch.npz
+  relujax spectrum mymodel:make --data batch.npz --layers --examples 32
+  relujax spectrum mymodel:make --data images.npz --num 10    needs no matrix
 """
 
 
@@ -40,6 +40,7 @@ def _spectrum(args: argparse.Namespace) -> int:
     from ..report import SCHEMA, as_json, model_spectra, share_bar
     from ..spectra import effective_rank, stable_rank
 
+    check_files(json=args.json)
     data, model = load_data(args.data), load_model(args.model)
     with as_bad_input(), share_bar(terminal) as advance:
         found = model_spectra(

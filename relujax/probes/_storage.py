@@ -94,9 +94,10 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
     except FileNotFoundError:
         raise
     except (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        why = "no .npz" if "allow_pickle" in str(error) else error
         raise ValueError(
-            f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({error}): expected a file "
-            "that relujax.probes.save wrote"
+            f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({why}): expected a file "
+            "that relujax.probes.save wrote, or a new name"
         ) from error
     beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
     return stats, header["progress"] | beside

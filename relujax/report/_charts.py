@@ -62,7 +62,7 @@ def _per_example(runs: Sequence[Run]) -> Chart | None:
     ]
     text = (
         "How large a share of each layer is active for one example, and how that varies over the examples: a network "
-        "whose size adapts to its input has wide columns. The fuller the colour, the more examples."
+        "whose size adapts to its input has wide columns. The stronger the colour, the more examples."
     )
     return Chart("per-example", "Active units per example: the dynamic network size", text, tuple(panels))
 
@@ -118,7 +118,9 @@ def _training(runs: Sequence[Run]) -> Chart | None:
         for index, run, history in trained:
             points = [(s, v, f"step {s}: {v:.4g}") for s, v in zip(history.step, getattr(history, name), strict=True)]
             add_line(figure, (index, run.name, styles[run.name]), points, share=share)
-        figure.update_traces(mode="lines", line_width=1.8)
+        # A single point, of a run that has just begun, is no line.
+        figure.for_each_trace(lambda line: line.update(mode="lines" if len(line.x) > 1 else "markers"))
+        figure.update_traces(line_width=1.8)
         panels.append(Panel(title, figure))
     text = "Means between two points of the curve; the gradient norm is taken before any clipping."
     return Chart("training", "Training", text, tuple(panels), together=False)

@@ -41,7 +41,7 @@ def page(runs: Sequence[Run], refresh: int | None = None) -> str:
     whole, further = picture(runs), charts(runs)
     body = "\n".join(
         [
-            _header(runs),
+            _header(runs, refresh),
             _findings(findings(runs)),
             _legend(runs),
             _section(whole),
@@ -64,14 +64,15 @@ def _title(runs: Sequence[Run]) -> str:
     return f"{_TITLE}: {names}"
 
 
-def _header(runs: Sequence[Run]) -> str:
+def _header(runs: Sequence[Run], refresh: int | None) -> str:
     seen = next(iter(runs[0].stages.values())).examples
     names = [html.escape(runs[0].name)] if len(runs) == 1 else [f"{len(runs)} runs"]
     facts = (f"{html.escape(k)} {html.escape(str(v))}" for k, v in _shared_facts(runs).items())
     line = [*names, f"{seen:,} examples", *facts, *_results(runs)]
     worst = next((one.severity for one in findings(runs)), "info")
     partial = "".join(f"<li>{html.escape(note)}</li>" for note in partial_notes(runs))
-    banner = f'<div class="partial" role="note"><b>This report is partial.</b><ul>{partial}</ul></div>'
+    again = f" It loads itself again every {refresh} seconds, until the end." if refresh else ""
+    banner = f'<div class="partial" role="note"><b>This report is partial.</b>{again}<ul>{partial}</ul></div>'
     return (
         f'<header><h1>{_TITLE}</h1>{banner if partial else ""}<p class="verdict {worst}">{html.escape(verdict(runs))}'
         f"</p><p>{' &middot; '.join(line)}</p></header>"
@@ -94,11 +95,13 @@ def _results(runs: Sequence[Run]) -> list[str]:
     [run, *others] = runs
     if others:
         return []
-    last = list(run.stages.values())[-1]
+    loss = list(run.stages.values())[-1].loss
+    if run.history and len(run.stages) == 1:  # it is in training: the stage was before
+        loss = run.history.loss[-1]
     words = (
         [] if run.accuracy is None else [f"{run.accuracy:.1%} of {'held-out ' if run.history else ''}examples right"]
     )
-    return [*words, *([] if last.loss is None else [f"loss {last.loss:.3g}"])]
+    return [*words, *([] if loss is None else [f"loss {loss:.3g}"])]
 
 
 def _findings(found: Sequence[Finding]) -> str:

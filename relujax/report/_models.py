@@ -115,7 +115,7 @@ def output_shape(model: Model, x: Any) -> Any:
     try:
         return jax.eval_shape(model.apply, model.params, model.rest, x)
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise ValueError(
             f"the model cannot be called on a batch of shape {tuple(x.shape)} and dtype {x.dtype}: {first}; expected a "
             "model of one argument, a batch with the examples first"

@@ -87,7 +87,7 @@ def layer_tables(runs: Sequence[Run]) -> str:
     )
     return (
         '<section id="numbers"><h2>The layers in numbers</h2>'
-        "<p>Click a head to sort, a layer to see it in detail below.</p>"
+        '<p class="screen">Click a head to sort, a layer to see it in detail below.</p>'
         '<p class="filter"><label>Filter <input type="search" id="filter" placeholder="name, kind, file …" '
         f'autocomplete="off"></label> <output for="filter" id="filtered"></output></p>{body}</section>'
     )

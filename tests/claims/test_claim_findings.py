@@ -45,6 +45,14 @@ def test_a_sentence_counts_them_and_says_where_the_run_was_cut_short():
     assert Findings((*SOME, *SOME)).headline().startswith("Of 8 claims 2 hold, 2 hold only under some")
 
 
+def test_verdicts_on_tiny_networks_say_so_themselves():
+    quick = replace(SOME, quick=True)
+    for text in (quick.headline(), quick.to_html(), str(quick)):
+        assert "Of tiny networks, to see that it runs: these verdicts say nothing." in text
+    assert "tiny" not in SOME.to_html()
+    assert [json.loads(one.to_json())["quick"] for one in (SOME, quick)] == [False, True]
+
+
 def test_json_holds_every_number_and_stays_strict():
     endless = replace(SOME[3], conditions=(Condition("x", (math.inf, math.nan), Criterion(1.0)),))
     found = json.loads(Findings((*SOME, endless), ("left",)).to_json())
@@ -67,6 +75,15 @@ def test_text_and_terminal_hold_every_verdict_and_effect():
                 assert f"{condition.effect:.3g}" in text
         assert SOME.headline() in text
     assert max(map(len, str(SOME).splitlines())) <= 120
+
+
+def test_in_a_narrow_terminal_a_long_condition_goes_on_below_its_beginning():
+    words = "under a condition that has a name of many words, of which the last do not fit in one line"
+    console = Console(file=io.StringIO(), width=60)
+    show(Findings((finding(words, ["holds"]),)), console)
+    lines = [line for line in console.file.getvalue().splitlines() if line.startswith("  ")]
+    assert len(lines) > 1
+    assert all(line[2] != " " for line in lines)
 
 
 def test_the_figure_has_a_line_per_condition_coloured_by_outcome():

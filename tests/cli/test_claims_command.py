@@ -16,6 +16,8 @@ def test_one_claim_is_tested_and_written(capsys):
     assert statement in " ".join(printed.split())
     found = read("found.json")
     assert ([one["name"] for one in found["findings"]], found["unfinished"]) == (["one_sign"], [])
+    assert found["quick"]
+    assert "these verdicts say nothing" in " ".join(printed.split())
     assert "one sign" in Path("page.html").read_text(encoding="utf-8")
 
 

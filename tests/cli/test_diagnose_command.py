@@ -151,8 +151,17 @@ def test_a_report_that_is_watched_loads_itself_again_until_it_is_done(monkeypatc
     assert ["This report is partial" in text for text in pages] == [True, True, True, False]
     pages.clear()
     monkeypatch.setattr(_diagnose, "_WRITE_EVERY", 1e-9)
-    assert run(f"{STACK} --out page.html --watch") == 0
-    assert ["This report is partial" in text for text in pages] == [True] * 4 + [False]
+    assert run(f"{STACK} --activation tanh --out page.html --watch") == 0
+    assert [["not begun: tanh" in text, "relu is at" in text, "tanh is at" in text] for text in pages] == (
+        [[True, True, False]] * 4 + [[False, False, True]] * 4 + [[False] * 3]
+    )
+
+
+def test_a_report_that_is_watched_is_written_at_once_and_its_name_told(capsys):
+    assert run("some_models:function --data good.npz --out [page].html --watch") == 0
+    assert capsys.readouterr().out.startswith("to watch: open [page].html in a browser\n")
+    assert run("some_models:function --data good.npz --out [page].html") == 0
+    assert "to watch" not in capsys.readouterr().out
 
 
 def test_strict_ends_with_three_where_a_finding_is_critical():
@@ -259,6 +268,8 @@ def other_zip():
 OWN = "some_models:function"
 BAD = {
     "unknown activation": ("--activation rellu", r"unknown activation 'rellu': expected one of relu, .*mean relu"),
+    "activation of two inputs": ("--activation glu", r"unknown activation of a stack 'glu': expected one of relu, "),
+    "optimizer by half": ("--optimizer adm", r"unknown optimizer 'adm': expected .*; did you mean adam or adamw\?"),
     "unknown among known": ("--activation relu --activation no", r"unknown activation 'no'"),
     "no depth": ("--depth 0", r"got depth 0: expected at least 1"),
     "half a layer": ("--depth 1.5", r"argument --depth: invalid int value: '1.5'; see relujax diagnose --help"),

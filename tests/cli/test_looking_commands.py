@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -80,14 +81,36 @@ def test_examples_that_depend_on_each_other_are_taken_within_their_batch(capsys)
         ("sites some_models:function --data nothing.npz", r"got shape \(0, 4\): expected at least one example"),
         ("spectrum some_models:function --data labels.npz", r"got int32 inputs: expected floating ones"),
         ("completion fish", r"invalid choice: 'fish'"),
+        ("list --json none/a.json", r"cannot write none/a.json: there is no folder none"),
+        ("sites some_models:function --data good.npz --json folder", r"cannot write folder: it is a folder"),
+        ("spectrum some_models:function --data good.npz --json folder", r"cannot write folder: it is a folder"),
+        ("sites some_models:function --data wide.npz", r"same shape, got [^.;]*; expected a model of one argument"),
     ],
-    ids=["no data", "no file", "no model", "no examples", "too many", "both", "no rows", "integers", "shell"],
+    ids=[
+        "no data",
+        "no file",
+        "no model",
+        "no examples",
+        "too many",
+        "both",
+        "no rows",
+        "integers",
+        "shell",
+        "no folder",
+        "sites to a folder",
+        "spectrum to a folder",
+        "another width",
+    ],
 )
 def test_bad_input_is_one_line(line, message, capsys):
     np.savez("labels.npz", x=np.int32(X))
     np.savez("nothing.npz", x=X[:0])
+    np.savez("wide.npz", x=np.tile(X, 2))
     before = files()
     assert run(line) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    print(printed.err, end="", file=sys.stderr)
     assert_one_line(capsys, message)
     assert files() == before
 
@@ -113,6 +136,36 @@ def test_what_a_model_prints_is_not_in_the_json(capsys):
 def test_a_model_that_ends_the_process_is_bad_input(capsys):
     assert run("sites some_models:leaves --data good.npz") == 2
     assert_one_line(capsys, r"some_models:leaves\(\) failed: 7; expected a factory")
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 120), ("80", 80)], ids=["no width", "80"])
+def test_a_file_gets_lines_of_120_where_no_width_is_given(columns, width, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS")
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert run("list") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) == width
+
+
+def test_what_has_no_forward_mode_is_marked_and_the_mark_explained(capsys):
+    assert run("list guided") == 0
+    assert re.search(r"bits\*.*\n\* has no forward mode", capsys.readouterr().out)
+    assert run("list gelu") == 0
+    assert "*" not in capsys.readouterr().out.replace(" * ", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "diagnose", "compare", "claims", "list", "sites", "spectrum", "completion"],
+    ids=lambda c: c or "all",
+)
+def test_help_fits_in_80_columns(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        run(f"{command} --help")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert lines[0].startswith("usage: relujax")
 
 
 def test_a_terminal_of_few_letters_gets_question_marks():

@@ -298,6 +298,20 @@ def test_on_paper_all_is_open_and_black_on_white_and_afterwards_as_before(tab, p
     assert tab.pdf().startswith(b"%PDF")
 
 
+def test_what_only_a_screen_does_is_not_told_on_paper(tab, plain):
+    tab.open(plain)
+    shown = "getComputedStyle(document.querySelector('#numbers > p')).display"
+    assert tab.run(shown) == "block"
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    assert tab.run(shown) == "none"
+
+
+def test_on_a_phone_the_buttons_of_a_figure_do_not_cover_its_words(tab, plain):
+    tab.open(plain, width=390)
+    box = "document.querySelector('#picture {}').getBoundingClientRect()"
+    assert tab.run(f"{box.format('.modebar')}.bottom <= {box.format('.annotation')}.top")
+
+
 def test_two_runs_of_two_hundred_layers_are_at_most_six_megabytes_and_quick(tab, folder):
     found = diagnosis()
     row = found.summary[1]

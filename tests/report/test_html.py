@@ -7,7 +7,7 @@ import html
 import itertools
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -15,7 +15,7 @@ from small_models import PARAMS, X, apply
 from small_runs import ALARMS, HOSTILE, diagnosis, named, two_runs
 
 import relujax as rx
-from relujax.report import as_run
+from relujax.report import History, as_run
 from relujax.report._document import document
 from relujax.report._html import page
 
@@ -284,6 +284,22 @@ def test_a_report_that_is_partial_says_so_first(runs, parsed):
         assert text.count("interrupted after 3 of 9 <batches>") == 1
         assert text.index("This report is partial.") < text.index("Findings")
     assert "partial" not in parsed.text
+
+
+def test_a_page_that_is_watched_says_that_it_loads_itself_again(runs):
+    partial = replace(runs[0], notes=("partial: not begun: tanh",))
+    again = "It loads itself again every 10 seconds, until the end."
+    assert again in Parsed(page([partial], refresh=10)).text
+    assert again not in Parsed(page([partial])).text
+
+
+def test_of_a_run_in_training_loss_and_accuracy_are_of_one_moment_and_a_single_point_is_drawn(runs):
+    first = replace(runs[0], stages={"before": runs[0].stages["before"]})
+    assert "43.8% of held-out examples right · loss 0.625" in Parsed(page([first])).text
+    for points, mode in ((1, "markers"), (2, "lines")):
+        history = History(*(getattr(first.history, field.name)[:points] for field in fields(History)))
+        figures = Parsed(page([replace(first, history=history)])).data("figures")
+        assert {figures[f"training-{n}"]["data"][0]["mode"] for n in range(3)} == {mode}
 
 
 def test_a_notebook_shows_the_page(runs):
