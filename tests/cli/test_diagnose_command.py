@@ -157,7 +157,8 @@ def test_a_report_that_is_watched_loads_itself_again_until_it_is_done(monkeypatc
     )
 
 
-def test_a_report_that_is_watched_is_written_at_once_and_its_name_told(capsys):
+def test_a_report_that_is_watched_is_written_at_the_first_look_and_its_name_told(monkeypatch, capsys):
+    monkeypatch.setattr("relujax.report._diagnose._LOOK_EVERY", 0)
     assert run("some_models:function --data good.npz --out [page].html --watch") == 0
     assert capsys.readouterr().out.startswith("to watch: open [page].html in a browser\n")
     assert run("some_models:function --data good.npz --out [page].html") == 0

@@ -298,6 +298,16 @@ def test_on_paper_all_is_open_and_black_on_white_and_afterwards_as_before(tab, p
     assert tab.pdf().startswith(b"%PDF")
 
 
+def test_how_a_run_was_made_stands_below_its_name(tab, folder):
+    path = folder / "facts.html"
+    one, two = two_runs(diagnosis())
+    path.write_text(page([one, replace(two, facts={"depth": 40, "steps": 600})]), encoding="utf-8")
+    tab.open(path)
+    facts = "document.querySelector('#compared tbody tr:last-child th small')"
+    assert tab.run(f"{facts}.innerText") == "depth 40, steps 600"
+    assert tab.run(f"getComputedStyle({facts}).display") == "block"
+
+
 def test_what_only_a_screen_does_is_not_told_on_paper(tab, plain):
     tab.open(plain)
     shown = "getComputedStyle(document.querySelector('#numbers > p')).display"
