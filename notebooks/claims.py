@@ -38,7 +38,7 @@ found = []
 for finding in rx.claims.each(NAMES, seeds=SEEDS, quick=SHORT):
     found.append(finding)
     print(f"{finding.statement}: {finding.verdict}  [{finding.seconds:.0f} s]")
-findings = rx.claims.Findings(tuple(found))
+findings = rx.claims.Findings(tuple(found), quick=SHORT)
 
 # %% [markdown]
 # ## The rule
