@@ -27,9 +27,10 @@ COMPILED_QUICKLY = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def optimisations(request):
+def programs(request):
     before = jax.config.values["jax_disable_most_optimizations"]
     quickly = any(request.path.is_relative_to(HERE / part) for part in COMPILED_QUICKLY)
     jax.config.update("jax_disable_most_optimizations", before or quickly)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()  # hardly any program serves two files, and all of them together are gigabytes
