@@ -17,8 +17,8 @@ def main() -> int:
     heeded = usual is signal.default_int_handler  # it is not where a shell started this in the background
     if heeded:
         signal.signal(signal.SIGINT, _stop)
-    from relujax.cli import main as command_line
+    from relujax.cli import leave, main as command_line
 
     if heeded:
         signal.signal(signal.SIGINT, usual)
-    return command_line()
+    return leave(command_line())

@@ -2,6 +2,6 @@
 
 import sys
 
-from . import main
+from . import leave, main
 
-sys.exit(main())
+sys.exit(leave(main()))

@@ -65,7 +65,8 @@ def console(args: argparse.Namespace) -> Any:
     from rich.console import Console
 
     # Of a file nobody knows the width; where it is narrow, rows break that people search for.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 120
+    known = (sys.stdout is not None and sys.stdout.isatty()) or os.environ.get("COLUMNS", "").isdigit()
+    width = None if known else 120
     return Console(quiet=args.quiet or prints_json(args), highlight=False, width=width)
 
 

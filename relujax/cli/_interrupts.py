@@ -1,12 +1,15 @@
-"""That no Ctrl-C is lost."""
+"""That no Ctrl-C is lost, and that a process ends after one as it says."""
 
 import _thread
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+#: The exit code after Ctrl-C.
+EXIT_INTERRUPTED = 130
 #: Seconds until it is told again: by then the callback is left.
 _SOON = 0.02
 
@@ -31,3 +34,16 @@ def heeded() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = usual
+
+
+def leave(code: int) -> int:
+    """The exit code of a process; after an interrupt it ends at once.
+
+    A step of training may still run in a thread of XLA's, under which the interpreter must not be taken down.
+    """
+    if code == EXIT_INTERRUPTED:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code

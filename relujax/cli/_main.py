@@ -10,7 +10,7 @@ from typing import NoReturn
 from .. import __version__
 from . import _claims, _compare, _completion, _diagnose, _list, _sites, _spectrum
 from ._common import EXIT_CODES, BadInput, Interrupted, prints_json
-from ._interrupts import heeded
+from ._interrupts import EXIT_INTERRUPTED, heeded
 
 _COMMANDS = (_diagnose, _compare, _claims, _list, _sites, _spectrum, _completion)
 _EXAMPLES = """examples:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         left = stop.left if isinstance(stop, Interrupted) else "nothing was written"
         print(f"relujax: interrupted; {left}", file=sys.stderr)
-        return 130
+        return EXIT_INTERRUPTED
 
 
 class _Parser(argparse.ArgumentParser):

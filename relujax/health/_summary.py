@@ -175,7 +175,8 @@ class NetworkSummary:
     """The dynamic size of a network: how much of all of it is active for one example, over the examples seen.
 
     Attributes:
-        elements: outputs of one example at all sites together, in all their executions; the shares are of these.
+        elements: outputs of one example at all sites together, in all their executions; the shares are of these. Those
+            of a branch that was not taken are among them, and not active.
         examples: examples seen.
         active_fraction: mean share of active elements.
         std: standard deviation of the examples' shares.
@@ -197,8 +198,9 @@ class NetworkSummary:
             share * self.elements for share in (self.active_fraction, self.std, self.fewest, self.most)
         )
         return (
-            f"of the {self.elements:,} outputs of one example {mean:,.1f} are active ({self.active_fraction:.1%}), "
-            f"give or take {std:,.1f}; {fewest:,.0f} to {most:,.0f} among {self.examples:,} examples"
+            f"of the {self.elements:,} outputs at all sites {mean:,.1f} are active for one example "
+            f"({self.active_fraction:.1%}), give or take {std:,.1f}; "
+            f"{fewest:,.0f} to {most:,.0f} over {self.examples:,}"
         )
 
 
@@ -341,8 +343,8 @@ def _network(stats: Stats) -> NetworkSummary | None:
         examples=examples,
         active_fraction=float(found.total) / examples,
         std=float(np.sqrt(found.spread / examples)),
-        fewest=1 - float(found.idle),
-        most=float(found.most),
+        fewest=float(found.fewest) / found.elements,
+        most=float(found.most) / found.elements,
         histogram=tuple(int(n) for n in found.histogram),
     )
 

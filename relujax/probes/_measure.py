@@ -107,8 +107,8 @@ def measure_network(sites: Sequence[Site], active: Sequence[jax.Array]) -> Netwo
         histogram=_histogram(counted, np.full(1, elements, np.int32)),
         total=total,
         spread=jnp.sum((share - total / max(examples, 1)) ** 2),
-        most=jnp.max(share, initial=0),
-        idle=jnp.max(1 - share, initial=0),
+        most=jnp.max(counted, initial=0).astype(jnp.float32),
+        fewest=jnp.min(counted, initial=elements if examples else 0).astype(jnp.float32),
     )
 
 

@@ -128,17 +128,23 @@ def merge(a: Stats, b: Stats) -> Stats:
     first, second = to_host(a.measures), to_host(b.measures)
     measures = [add[kind](first[..., part], second[..., part]) for kind, part in a.layout.parts.items()]
     merged = replace(a, counts=to_host(a.counts) + to_host(b.counts), measures=np.concatenate(measures, axis=-1))
-    return _with_spread_between(merged, a.network, b.network)
+    return _as_one_network(merged, a.network, b.network)
 
 
-def _with_spread_between(merged: Stats, a: Network | None, b: Network | None) -> Stats:
-    """To the spreads within two batches belongs what lies between their means (Chan, Golub and LeVeque, 1979)."""
+def _as_one_network(merged: Stats, a: Network | None, b: Network | None) -> Stats:
+    """To the spreads within two batches belongs what lies between their means (Chan, Golub and LeVeque, 1979).
+
+    And of no examples there is no smallest number.
+    """
     if a is None or b is None:
         return merged
     (n, total), (m, other) = ((to_host(part.examples), to_host(part.total)) for part in (a, b))
     between = (other / np.maximum(m, 1) - total / np.maximum(n, 1)) ** 2 * (n * m / np.maximum(n + m, 1))
     _, place, _ = merged.layout.places["", "network.spread"]
     merged.measures[..., place] += between[..., None]
+    smaller = np.minimum(np.where(n > 0, a.fewest, np.inf), np.where(m > 0, b.fewest, np.inf))
+    _, place, _ = merged.layout.places["", "network.fewest"]
+    merged.measures[..., place] = np.where(n + m > 0, smaller, 0)[..., None]
     return merged
 
 

@@ -97,7 +97,7 @@ def probe(
             sites, or by site name. An example of which nothing counts is no example.
         edges: ascending numbers, known when traced, for a histogram of the outputs of each site.
         network: also count the active outputs of all sites together, per example: ``Stats.network``. Until all are
-            there it keeps 4 bytes per example and site.
+            there it keeps 4 bytes per example and site. Steps of a scan are executions on the same examples.
 
     Returns:
         ``probed(*args) -> (fun(*args), Stats)``, pure, jittable and differentiable; the values are the same to

@@ -87,7 +87,7 @@ _HELD = {
     },
     "measures": {
         "sums": ("total", "square", "network.total", "network.spread"),
-        "largest": ("largest", "network.most", "network.idle"),
+        "largest": ("largest", "network.most", "network.fewest"),  # but for the last one
         "norms": ("signal.norm", "signal.behind"),
     },
 }
@@ -99,12 +99,13 @@ class Network:
 
     Attributes:
         elements: outputs of one example at all sites together, in all their executions. A share below is one of these.
+            Those of a branch that was not taken are among them, and not active.
         examples: examples seen.
         histogram: examples by share of active elements, :data:`~relujax.probes.ACTIVE_BINS` bins.
         total: sum of the examples' shares.
         spread: sum of the squares of their differences from the mean share.
-        most: the largest share.
-        idle: the largest share of elements that were not active.
+        most: the largest number of active elements.
+        fewest: the smallest.
     """
 
     elements: int
@@ -113,7 +114,7 @@ class Network:
     total: Any
     spread: Any
     most: Any
-    idle: Any
+    fewest: Any
 
 
 _NETWORK = {f.name: (ACTIVE_BINS,) if f.name == "histogram" else () for f in fields(Network) if f.name != "elements"}

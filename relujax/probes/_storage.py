@@ -89,18 +89,30 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
         held_arrays = {name: arrays[f"stats/{name}"] for name in _ARRAYS}
         opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
         stats = Stats(**held_arrays, layout=layout, opaque=opaque)
-        for name in stats:
-            _ = stats[name]  # of the length that the layout says
+        _ = stats.calls, stats.network, [stats[name] for name in stats]  # of the length that the layout says
+        if any(array.dtype.kind not in "if" for array in held_arrays.values()) or not isinstance(layout.network, int):
+            raise TypeError("its statistics are no numbers")
+        progress = header["progress"] | {
+            name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")
+        }
     except FileNotFoundError:
         raise
-    except (TypeError, ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        AttributeError,
+        EOFError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
         why = "no .npz" if "allow_pickle" in str(error) else error
         raise ValueError(
             f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({why}): expected a file "
             "that relujax.probes.save wrote, or a new name"
         ) from error
-    beside = {name.removeprefix("progress/"): array for name, array in arrays.items() if name.startswith("progress/")}
-    return stats, header["progress"] | beside
+    return stats, progress
 
 
 def _frozen(value: Any) -> Any:

@@ -104,7 +104,7 @@ def compare(name, got, expected=None):
     for field in ("elements", "examples", "histogram"):
         if not np.array_equal(getattr(a, field), getattr(b, field)):
             faults[name].append(f"network {field} {getattr(a, field)} for {getattr(b, field)}")
-    for field in ("total", "spread", "most", "idle"):
+    for field in ("total", "spread", "most", "fewest"):
         if not np.allclose(getattr(a, field), getattr(b, field), rtol=1e-4):
             faults[name].append(f"network {field} {getattr(a, field)} for {getattr(b, field)}")
     for site in want:

@@ -36,8 +36,8 @@ def active(layers, x=X):
 def check(network, counts, elements):
     assert (network.elements, int(network.examples)) == (elements, len(counts))
     share = counts / elements
-    found = [network.total, network.spread, network.most, network.idle]
-    want = [share.sum(), ((share - share.mean()) ** 2).sum(), share.max(), 1 - share.min()]
+    found = [network.total, network.spread, network.most, network.fewest]
+    want = [share.sum(), ((share - share.mean()) ** 2).sum(), counts.max(), counts.min()]
     np.testing.assert_allclose(np.asarray(found, float), want, rtol=1e-5, atol=1e-6)
     bins = np.minimum(counts * rx.probes.ACTIVE_BINS // elements, rx.probes.ACTIVE_BINS - 1)
     np.testing.assert_array_equal(network.histogram, np.bincount(bins, minlength=rx.probes.ACTIVE_BINS))
@@ -107,8 +107,8 @@ def test_its_summary_says_how_many():
     np.testing.assert_allclose(
         found, np.array([counts.mean(), counts.std(), counts.min(), counts.max()]) / 16, rtol=1e-5
     )
-    assert f"of the 16 outputs of one example {counts.mean():.1f} are active" in str(network)
-    assert f"{counts.min()} to {counts.max()} among 12 examples" in str(network)
+    assert f"of the 16 outputs at all sites {counts.mean():.1f} are active for one example" in str(network)
+    assert f"{counts.min()} to {counts.max()} over 12" in str(network)
 
 
 @pytest.mark.own_precision
