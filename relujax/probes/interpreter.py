@@ -115,6 +115,8 @@ class _Runner:
         forms = [m.form for m in matches.values() if m.form is not None]
         nodes = [n for form in forms for n in (form.x, *form.options.values()) if isinstance(n, Node)]
         self.wanted = {n.key for n in nodes}
+        # What a form is made of may come out of a plain call in which there is no site.
+        self.on_the_way |= {key[0][:i] for key in self.wanted if key for i in range(1, len(key[0]) + 1)}
 
     def region(self, jaxpr: Any, args: list, path: Path, tokens: dict) -> tuple[list, Records]:
         """Evaluate a jaxpr, and the plain calls in it; returns the outputs and the records of its sites."""
