@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec
 
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
-from ._find import find, parameter_names
+from ._find import are_bare, find, parameter_names
 from ._graph import Node, Path
 from ._sites import Finding, Match, Site
 
@@ -104,7 +104,8 @@ class Instrumented:
 def instrument(fun: Callable, args: tuple, batch: int | None = None) -> Instrumented:
     """Trace ``fun(*args)`` and find its sites."""
     closed, out_tree = jx.trace(fun, args)
-    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch, len(jax.tree.leaves(args[:1]))))
+    first = len(jax.tree.leaves(args[:1]))
+    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch, first, are_bare(args)))
 
 
 class _Runner:
