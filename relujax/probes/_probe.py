@@ -15,7 +15,7 @@ from ._measure import empty_signal, measure, measure_signal, with_signal
 from ._merge import join, repeat
 from ._sites import Match, Site, nearest
 from ._statistics import Signal, SiteStats, Stats
-from .interpreter import Instrumented, Use, Verb, instrument, varying_as
+from .interpreter import Instrumented, Use, Verb, instrument, placed, varying_as
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
 _PASSING_WHERE_ACTIVE = ("relu", "crelu", "relu_squared", "relu_power")
@@ -171,7 +171,8 @@ def capture(fun: Callable, *, batch: int | None = None) -> Callable:
 
 def _unsharded(site: Site, stacked: jax.Array) -> jax.Array:
     """The output of all shards."""
-    y = stacked.reshape(*(size for _, size, _ in site.shards), *stacked.shape[1:])
+    y = placed(stacked, jax.typeof(stacked).sharding.mesh)
+    y = y.reshape(*(size for _, size, _ in site.shards), *y.shape[1:])
     for k in reversed(range(len(site.shards))):  # the minor mesh axis first
         axis = site.shards[k][2]
         parts = list(jnp.moveaxis(y, k, 0))
