@@ -40,6 +40,9 @@ def leave(code: int) -> int:
     """The exit code of a process; after an interrupt it ends at once.
 
     A step of training may still run in a thread of XLA's, under which the interpreter must not be taken down.
+
+    >>> leave(0)
+    0
     """
     if code == EXIT_INTERRUPTED:
         for stream in (sys.stdout, sys.stderr):

@@ -340,12 +340,20 @@ def _nearest_module(origins: Iterable[_Origin]) -> tuple[str, tuple[str, ...]]:
     return module, tuple(sorted({o.name for o in named if o.name.rpartition("/")[0] == module}))
 
 
-def find(closed: Any, names: tuple[str, ...], batch: int | None = None, first: int = 0) -> Finding:
+def are_bare(args: tuple) -> list[bool]:
+    """Of each flat argument, whether it is an argument itself, not a leaf of a tree."""
+    return [not path for arg in args for path, _ in jax.tree.leaves_with_path(arg)]
+
+
+def find(
+    closed: Any, names: tuple[str, ...], batch: int | None = None, first: int = 0, bare: Sequence[bool] = ()
+) -> Finding:
     """The sites and the closed parts of a traced function whose flat inputs have these names.
 
     With ``batch``, the length of the axis of examples, a site that has no such axis is listed as opaque. Where another
     axis is as long, or the first is not, it is followed through the equations from the inputs that begin with it: those
-    after the ``first``, which are parameters, if there are such, and no vectors, if there are others.
+    after the ``first``, which are parameters, if there are such, and no vectors, if there are others. Where the first
+    argument is ``bare`` arrays are taken for data before trees; and it is followed itself where the others do not tell.
     """
     inner = jx.open_jaxpr(closed)
     # Without a nameless argument there are no parameters apart from the data: every argument may be either.
@@ -362,12 +370,19 @@ def find(closed: Any, names: tuple[str, ...], batch: int | None = None, first: i
         for i, (name, var) in enumerate(zip(names, inner.invars, strict=True))
     ]
 
+    def follow(begin: list[int]) -> Mapping:
+        begin = [i for i in begin if len(inputs[i].aval.shape) > 1] or begin
+        specs = [(_EXAMPLES,) if i in begin else () for i in range(len(inputs))]
+        return divisions(closed, specs, [_EXAMPLES], ()) if begin else {}
+
     @functools.cache
     def examples() -> Mapping:
         begin = [i for i, v in enumerate(inputs) if v.data and v.aval.shape[:1] == (batch,)]
-        begin = [i for i in begin if i >= first] or begin
-        begin = [i for i in begin if len(inputs[i].aval.shape) > 1] or begin
-        return divisions(closed, [(_EXAMPLES,) if i in begin else () for i in range(len(inputs))], [_EXAMPLES], ())
+        if any(bare[:1]):
+            begin = [i for i in begin if bare[i]] or begin
+        later = [i for i in begin if i >= first] or begin
+        found, otherwise = follow(later), follow([i for i in begin if i not in later])
+        return {key: d if d.get(_EXAMPLES) is not None else otherwise.get(key) or d for key, d in found.items()}
 
     finder = _Finder(batch, examples)
     feeds = [bool(getattr(var.aval, "shape", ())) for var in inner.outvars]

@@ -225,7 +225,9 @@ def _binned(y: jax.Array, edges: Any, mask: Any) -> jax.Array:
     """How many finite outputs lie below the first edge, between each two, and from the last one up."""
     finite = jnp.isfinite(y)
     counted = finite if mask is None else finite & mask[..., None]
-    bins = jnp.searchsorted(jnp.asarray(edges, y.dtype), jnp.where(finite, y, 0).reshape(-1), side="right")
+    values = jnp.where(finite, y, 0).reshape(-1)
+    reached = [(values >= jnp.asarray(edge, y.dtype)).astype(jnp.int32) for edge in edges]
+    bins = functools.reduce(jnp.add, reached)
     return jnp.zeros(len(edges) + 1, jnp.int32).at[bins].add(counted.reshape(-1).astype(jnp.int32))
 
 

@@ -15,7 +15,7 @@ from ._measure import empty_signal, measure, measure_network, measure_signal, wi
 from ._merge import Record, join, repeat
 from ._sites import Match, Site, nearest
 from ._statistics import Signal, Stats
-from .interpreter import Instrumented, Use, Verb, instrument, varying_as
+from .interpreter import Instrumented, Use, Verb, instrument, placed, varying_as
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
 _PASSING_WHERE_ACTIVE = ("relu", "crelu", "relu_squared", "relu_power")
@@ -91,7 +91,9 @@ def probe(
             that is scanned; inside ``vmap`` of the probed function, per example.
         batch: length of the axis of examples, where it is known: then a vector of that length is one unit, what
             ``vmap`` has left with another axis first is read by its examples all the same, and an activation that has
-            no such axis is listed in ``Stats.opaque``, not misread.
+            no such axis is listed in ``Stats.opaque``, not misread. Where lengths alone do not tell the axis it is
+            followed from the data: all behind a first argument that is a tree; where the first is a bare array, the
+            bare arrays, the later ones first.
         unit_axis: the axis that counts units, of all sites or by site name, where it is not the last.
         mask: positions that count, ``(examples, ...)``, such as those of a sentence that are no padding; one for all
             sites, or by site name. An example of which nothing counts is no example.
@@ -188,7 +190,8 @@ def capture(fun: Callable, *, batch: int | None = None) -> Callable:
 
 def _unsharded(site: Site, stacked: jax.Array) -> jax.Array:
     """The output of all shards."""
-    y = stacked.reshape(*(size for _, size, _ in site.shards), *stacked.shape[1:])
+    y = placed(stacked, jax.typeof(stacked).sharding.mesh)
+    y = y.reshape(*(size for _, size, _ in site.shards), *y.shape[1:])
     for k in reversed(range(len(site.shards))):  # the minor mesh axis first
         axis = site.shards[k][2]
         parts = list(jnp.moveaxis(y, k, 0))

@@ -14,6 +14,8 @@ from ._sites import Opaque, Site
 from ._statistics import Held, Layout, Stats, to_host
 
 _VERSION = 3
+#: What reading raises where a file, or a part of it, is of another kind.
+_DAMAGES = (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
 _ARRAYS = ("counts", "measures")
 
 
@@ -97,16 +99,7 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
         }
     except FileNotFoundError:
         raise
-    except (
-        AttributeError,
-        EOFError,
-        KeyError,
-        OSError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGES as error:
         why = "no .npz" if "allow_pickle" in str(error) else error
         raise ValueError(
             f"got {os.fspath(path)}, which holds no statistics of this version of relujax ({why}): expected a file "

@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
-from ._find import find, parameter_names
+from ._find import are_bare, find, parameter_names
 from ._graph import Node, Path
 from ._sites import Finding, Match, Site
 
@@ -104,7 +104,8 @@ class Instrumented:
 def instrument(fun: Callable, args: tuple, batch: int | None = None) -> Instrumented:
     """Trace ``fun(*args)`` and find its sites."""
     closed, out_tree = jx.trace(fun, args)
-    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch, len(jax.tree.leaves(args[:1]))))
+    first = len(jax.tree.leaves(args[:1]))
+    return Instrumented(closed, out_tree, find(closed, parameter_names(args), batch, first, are_bare(args)))
 
 
 class _Runner:
@@ -115,6 +116,8 @@ class _Runner:
         forms = [m.form for m in matches.values() if m.form is not None]
         nodes = [n for form in forms for n in (form.x, *form.options.values()) if isinstance(n, Node)]
         self.wanted = {n.key for n in nodes}
+        # What a form is made of may come out of a plain call in which there is no site.
+        self.on_the_way |= {key[0][:i] for key in self.wanted if key for i in range(1, len(key[0]) + 1)}
 
     def region(self, jaxpr: Any, args: list, path: Path, tokens: dict) -> tuple[list, Records]:
         """Evaluate a jaxpr, and the plain calls in it; returns the outputs and the records of its sites."""
@@ -226,20 +229,21 @@ class _Runner:
     def shard_map(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
         params = eqn.params
         sites = {path: match.site for path, match in self.matches.items() if path[: len(here)] == here}
-        axes = {path: PartitionSpec(tuple(name for name, _, _ in site.shards) or None) for path, site in sites.items()}
+        names = {path: tuple(name for name, _, _ in site.shards) for path, site in sites.items()}
+        axes = {path: PartitionSpec(names[path] or None) for path in sites}
 
         def call(values: list, tokens: dict) -> tuple[list, Records]:
             tokens = {p: jax.tree.map(lambda token: token[0], t) if sites[p].shards else t for p, t in tokens.items()}
             out, records = self.region(params["jaxpr"], values, here, tokens)
             return out, jax.tree.map(lambda record: jnp.asarray(record)[None], records)
 
+        specs = {path: axes[path] if sites[path].shards else PartitionSpec() for path in tokens}
+        mesh = params["mesh"]
+        tokens = {p: jax.tree.map(lambda token, p=p: placed(token, mesh, names[p]), t) for p, t in tokens.items()}
         out, records = jax.shard_map(
             call,
-            mesh=params["mesh"],
-            in_specs=(
-                list(params["in_specs"]),
-                {path: axes[path] if sites[path].shards else PartitionSpec() for path in tokens},
-            ),
+            mesh=mesh,
+            in_specs=(list(params["in_specs"]), specs),
             out_specs=(list(params["out_specs"]), axes),
             axis_names=set(jx.manual_axes(eqn)),
             check_vma=params["check_vma"],
@@ -259,6 +263,14 @@ _CALLS = {
 def zeros_of(shapes: Any) -> Any:
     """Arrays of zeros, which differ along the mesh axes along which those of these shapes do."""
     return jax.tree.map(lambda shape: varying_as(jnp.zeros(shape.shape, shape.dtype), shape), shapes)
+
+
+def placed(x: jax.Array, mesh: Any, names: tuple[str, ...] = ()) -> jax.Array:
+    """The array, its first axis divided by those of the mesh's axes that are explicit; where none is, as it came."""
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    explicit = [name for name, kind in kinds if kind == AxisType.Explicit]
+    spec = PartitionSpec(tuple(name for name in names if name in explicit) or None)
+    return jax.sharding.reshard(x, NamedSharding(mesh, spec)) if explicit else x
 
 
 def varying_as(tree: Any, aval: Any) -> Any:

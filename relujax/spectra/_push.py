@@ -81,12 +81,13 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
     images, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(tangents)
     images = widen(images)
     row_sizes = _row_sizes(images)
+    exponent = exponent_of(jnp.max(row_sizes))  # of the images first: the lower half of a tiny number is no number
     if isinstance(basis, Doubled):
-        basis = multiplied(images, basis)
-        exponent = exponent_of(jnp.max(jnp.abs(basis.high)))
+        basis = multiplied(times_power(images, -exponent), basis)
+        further = exponent_of(jnp.max(jnp.abs(basis.high)))
+        basis, exponent = jax.tree.map(lambda a: times_power(a, -further), basis), exponent + further
     else:
-        basis, exponent = images, exponent_of(jnp.max(row_sizes))
-    basis = jax.tree.map(lambda a: times_power(a, -exponent), basis)
+        basis = times_power(images, -exponent)
     product = replace(state.product, exponents=state.product.exponents + exponent)
     return replace(state, point=point, basis=basis, product=product, rank=jnp.minimum(state.rank, _nonzero(row_sizes)))
 

@@ -186,15 +186,25 @@ def stacked(params, x):
     return jnp.mean(h ** 2)
 
 
+def mapped(axes):
+    def local(params, x):
+        return jnp.tanh(jax.nn.relu(x @ params["in"]) @ params["out"])
+
+    specs = {"in_specs": (P(), P("data")), "out_specs": P("data")}
+    return lambda params, x: jnp.mean(jax.shard_map(local, axis_names=axes, **specs)(params, x) ** 2)
+
+
 CASES = {
     "examples": (dense, dense, {}, P("data")),
     "units": (dense, dense, {"in": P(None, "model")}, P()),
     "examples and units": (together, dense, {"in": P(None, "model"), "out": P("model", None)}, P("data")),
     "a stack of layers": (stacked, stacked, {}, P("data")),
+    "all axes manual": (mapped({"data", "model"}), dense, {}, P("data")),
+    "one axis manual": (mapped({"data"}), dense, {}, P("data")),
 }
 VERBS = {
-    "probe": rx.probe,
-    "probe_grad": lambda fun: rx.probe_grad(fun, gains=True, edges=(-0.9, 0.1), network=True),
+    "probe": lambda fun: rx.probe(fun, edges=(-0.9, 0.1), network=True),
+    "probe_grad": lambda fun: rx.probe_grad(fun, gains=True, network=True),
     "mask": lambda fun: rx.probe_grad(fun, mask=np.arange(8) % 3 > 0),
     "watch": lambda fun: lambda *args: rx.watch(fun, every=2)(jnp.int32(2), *args),
     "swap": lambda fun: jax.value_and_grad(rx.swap(fun, {"relu": rx.elu})),
@@ -284,5 +294,5 @@ def test_two_processes_of_two_devices():
 
 def test_a_mesh_of_explicit_axes():
     found = result(run(EXPLICIT, devices=4))
-    assert len(found) == 28
+    assert len(found) == 42
     assert {case: faults for case, faults in found.items() if faults} == {}

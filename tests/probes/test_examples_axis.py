@@ -125,6 +125,27 @@ def test_parameters_in_a_bare_array_and_inside_shard_map():
         np.testing.assert_array_equal(first_of(stats).active, want)
 
 
+SQUARE = RNG.normal(size=(EXAMPLES, EXAMPLES)).astype(np.float32)
+DATA = RNG.normal(size=(EXAMPLES, EXAMPLES)).astype(np.float32)
+LABELS = np.arange(EXAMPLES, dtype=np.float32)
+DATA_FIRST = {
+    "units first, then a tree": (lambda x, p: jax.nn.relu(p["w"].T @ x.T), DATA, {"w": SQUARE}),
+    "then a tree": (lambda x, p: jax.nn.relu(x @ p["w"]), DATA, {"w": SQUARE}),
+    "then a tree and labels": (lambda x, p, y: jax.nn.relu(p[0].T @ x.T) + y[None], DATA, [SQUARE], LABELS),
+    "then an array": (lambda x, w: jax.nn.relu(x @ w), DATA, SQUARE),
+    "then an array and labels": (lambda x, w, y: jax.nn.relu(x @ w) + y[:, None], DATA, SQUARE, LABELS),
+    "after an array": (lambda w, x: jax.nn.relu(w.T @ x.T), SQUARE, DATA),
+}
+
+
+@pytest.mark.parametrize("name", DATA_FIRST)
+def test_data_may_come_before_parameters(name):
+    fun, *args = DATA_FIRST[name]
+    _, stats = rx.probe(fun, batch=EXAMPLES)(*args)
+    assert not stats.opaque
+    np.testing.assert_array_equal(first_of(stats).active, (DATA @ SQUARE > 0).sum(axis=0))
+
+
 def test_where_two_axes_could_be_it_neither_is_taken():
     both = {"w": weights(EXAMPLES)[0], "x": X}
     _, stats = rx.probe(lambda t: jax.vmap(lambda x: jax.nn.relu(t["w"] @ x))(t["x"]), batch=EXAMPLES)(both)

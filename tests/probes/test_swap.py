@@ -163,6 +163,40 @@ def test_swap_and_lean_of_what_is_written_out(name):
     chex.assert_trees_all_close(both(rx.lean(plain)), both(plain), rtol=1e-4, atol=1e-6)
 
 
+WRITTEN = {
+    "leaky": lambda x, a: jnp.where(x > 0, x, jnp.float32(0.2) * x),
+    "prelu": lambda x, a: jnp.where(x > 0, x, a * x),
+    "maximum": lambda x, a: jnp.maximum(x, a * x),
+    "silu": lambda x, a: x * (1 / (1 + jnp.exp(-x))),
+    "swish": lambda x, a: x * jax.nn.sigmoid(a * x),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_input_and_the_parameter_of_what_is_written_out_come_from_calls(name):
+    """From plain calls in which there is no site: nested ones, and one that hands on what another made."""
+
+    def fun(call, params, x):
+        h = call(lambda w, x: call(jnp.matmul)(x, w))(params["first"], x)
+        slope = call(jnp.clip)(params["slope"], np.float32(0), np.float32(0.9))
+        with jax.numpy_rank_promotion("allow"):
+            return WRITTEN[name](h, slope) @ params["last"]
+
+    def probed(call):
+        results, stats = rx.probe_grad(lambda params, x: jnp.sum(jnp.sin(fun(call, params, x))))(PARAMS, X)
+        return results, *stats.values()
+
+    called, plain = (functools.partial(fun, call) for call in (jax.jit, lambda fun: fun))
+    want = both(plain)
+    for verb in (rx.lean, lambda f: lambda *args: rx.probe(f)(*args)[0]):
+        chex.assert_trees_all_close(both(verb(called)), want, rtol=1e-4, atol=1e-5)
+    (results, got), (expected, of_plain) = probed(jax.jit), probed(lambda fun: fun)
+    chex.assert_trees_all_close(results, expected, rtol=1e-4, atol=1e-5)
+    for field in ("active", "passing", "total", "square"):
+        np.testing.assert_allclose(getattr(got, field), getattr(of_plain, field), rtol=1e-5)
+    np.testing.assert_allclose(got.signal.norm, of_plain.signal.norm, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("unit", "act"), [(rx.reglu, jax.nn.relu), (rx.swiglu, jax.nn.silu)])
 def test_of_a_gated_unit_the_gate_is_swapped(unit, act):
     def fun(params, x):

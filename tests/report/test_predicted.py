@@ -90,6 +90,17 @@ def test_a_stack_that_is_scanned():
     check(found, biases=[np.zeros(WIDTH), *BIASES[1:]])
 
 
+def test_a_scan_in_reverse_is_a_reason():
+    def model(params, x):
+        h, _ = jax.lax.scan(lambda h, w: (relu(h @ w), None), relu(x @ params["first"]), params["rest"], reverse=True)
+        return h @ params["readout"]
+
+    found = diagnose(model, params={"first": KERNELS[0], "rest": jnp.stack(KERNELS[1:]), "readout": READOUT})
+    assert found.predicted == {}
+    [note] = [note for note in found.notes if "prediction" in note]
+    assert "or the scan that it is in runs in reverse" in note
+
+
 def test_kernels_with_the_units_first():
     params = {f"layer{i}": w.T for i, w in enumerate(KERNELS)} | {"readout": READOUT}
 

@@ -125,6 +125,17 @@ def test_one_layer_of_any_size_keeps_its_digits(rate, compensated):
     np.testing.assert_allclose(found, np.full(8, np.log(rate)), atol=2e-5, rtol=0)
 
 
+def test_tiny_layers_keep_their_digits_in_twice_the_precision():
+    """A power of two is exact: it moves every value by its logarithm, where no entry leaves the normal numbers."""
+    weights, _ = known_stack(*[3.0] * 40, width=8)
+    weights[np.abs(weights) < 2**-8] = 0
+    plain, tiny = (
+        rx.stack_spectrum(rx.Scan(linear, weights * np.float32(scale)), compensated=True)(jnp.zeros(8, "float32"))
+        for scale in (1, 2.0**-117)
+    )
+    np.testing.assert_allclose(tiny, np.asarray(plain) - 40 * 117 * math.log(2), atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize(("width", "depth"), [(1, 5), (5, 1), (6, 3), (16, 5)])
 def test_shallow_stacks_have_the_values_of_their_product_each_to_its_own_precision(width, depth):
     weights = normal(depth, width, width) / np.float32(width**0.5)
@@ -227,6 +238,16 @@ def test_ill_conditioned_layers_keep_every_value():
     turns = np.linalg.qr(rng.standard_normal((2, 30, 8, 8)))[0]
     dense = np.float32(turns[0] * sizes @ turns[1])
     assert np.isfinite(rx.stack_spectrum(rx.Scan(linear, dense))(jnp.ones(8, jnp.float32))).all()
+
+
+@pytest.mark.parametrize(("compensated", "kept", "lost"), [(False, 1e-5, 1e-9), (True, 1e-8, 1e-12)])
+def test_directions_beyond_the_digits_of_a_factorisation_are_no_values(compensated, kept, lost):
+    def values(smallest):
+        layer = functools.partial(linear, w=jnp.diag(jnp.array([1, 1, 1, smallest], "float32")))
+        return rx.stack_spectrum([layer], compensated=compensated)(jnp.ones(4, "float32"))
+
+    np.testing.assert_allclose(values(kept), [0, 0, 0, np.log(kept)], atol=0.01)
+    np.testing.assert_allclose(values(lost), [0, 0, 0, -np.inf], atol=0.01)
 
 
 def test_what_is_not_finite_is_told_or_nan(capfd):
