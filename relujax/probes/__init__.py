@@ -7,6 +7,8 @@ from ._probe import capture as capture, probe as probe, probe_grad as probe_grad
 from ._sites import Opaque as Opaque, Site as Site
 from ._statistics import (
     ACTIVE_BINS as ACTIVE_BINS,
+    Held as Held,
+    Layout as Layout,
     Network as Network,
     Signal as Signal,
     SiteStats as SiteStats,

@@ -122,7 +122,7 @@ _NETWORK = {f.name: (ACTIVE_BINS,) if f.name == "histogram" else () for f in fie
 
 @dataclass(frozen=True)
 class Held:
-    """What :class:`Stats` hold of one site.
+    """What :class:`~relujax.Stats` hold of one site.
 
     Attributes:
         site: the site.
@@ -155,7 +155,7 @@ def _named(stats: SiteStats) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each statistic stands in the arrays of :class:`Stats`.
+    """Where each statistic stands in the arrays of :class:`~relujax.Stats`.
 
     Attributes:
         sites: what there is of each site, in execution order.
@@ -172,7 +172,7 @@ class Layout:
 
     @functools.cached_property
     def places(self) -> dict[tuple[str, str], tuple[str, slice, tuple[int, ...]]]:
-        """By site ("" for all) and statistic: which array, which part of it, and its shape; in the arrays' order."""
+        """Array, part of it and shape, by site ("" for all) and statistic, in the order of the arrays."""
         places = {}
         for array, kinds in _HELD.items():
             start = 0
@@ -189,7 +189,7 @@ class Layout:
 
     @functools.cached_property
     def parts(self) -> dict[str, slice]:
-        """The parts of the array of measures: the sums, the largest outputs and the norms of all sites."""
+        """Where the sums, the largest outputs and the norms of all sites stand among the measures."""
         found, start = {}, 0
         for kind, names in _HELD["measures"].items():
             stop = start + sum(math.prod(shape) for _, _, shape in self._holding(names))
