@@ -248,7 +248,11 @@ class _Runner:
             axis_names=set(jx.manual_axes(eqn)),
             check_vma=params["check_vma"],
         )(values, tokens)
-        return out, {path: self.verb.join(sites[path], record) for path, record in records.items()}
+        joined = {path: self.verb.join(sites[path], record) for path, record in records.items()}
+        if set(params["mesh"].axis_types) == {AxisType.Auto}:  # or XLA divides them as what they are put beside
+            whole = NamedSharding(params["mesh"], PartitionSpec())
+            joined = jax.tree.map(lambda value: jax.lax.with_sharding_constraint(value, whole), joined)
+        return out, joined
 
 
 _CALLS = {
