@@ -28,7 +28,8 @@ def pack_bits(mask: jax.Array) -> jax.Array:
     padded = jnp.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, -mask.shape[-1] % 8)]).astype(jnp.uint8)
     grouped = padded.reshape(*mask.shape[:-1], padded.shape[-1] // 8, 8)
     places = np.array([128, 64, 32, 16, 8, 4, 2, 1], np.uint8).reshape((1,) * mask.ndim + (8,))
-    return jax.lax.reduce_or(grouped * places, axes=(mask.ndim,))
+    # A sum, where XLA divides a byte among devices: no collective takes the bitwise or.
+    return jax.lax.reduce(grouped * places, np.uint8(0), jax.lax.add, (mask.ndim,))
 
 
 def _cuts_a_byte(mask: jax.Array) -> bool:

@@ -89,6 +89,7 @@ local = lambda name: jax.shard_map(value_and_slope(name), mesh=mesh, in_specs=CU
 check("shard_map", [*PACKED, *OTHERS], local, CUT, NamedSharding(mesh, CUT_SPEC))
 # A byte that two shards have a part of makes XLA move bits between them; the numbers are the same.
 check("Auto, cut bytes", PACKED, value_and_slope, CUT, NamedSharding(mesh, CUT_SPEC), local=False)
+check("Auto, a byte of two shards", PACKED, value_and_slope, (8, 8), NamedSharding(mesh, CUT_SPEC), local=False)
 print(json.dumps(faults))
 """
 
