@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from browser import chromium
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -24,6 +25,12 @@ COMPILED_QUICKLY = (
     "test_study.py",
     "test_training.py",
 )
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -134,6 +134,12 @@ def manual_axes(eqn: Any) -> tuple[str, ...]:
     return tuple(name for name in eqn.params["mesh"].shape if name in names)
 
 
+def explicit_axes(mesh: Any) -> tuple[str, ...]:
+    """The axes of a mesh that the types of arrays name."""
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return tuple(name for name, kind in kinds if kind == jax.sharding.AxisType.Explicit)
+
+
 def varying(aval: Any) -> frozenset:
     """In ``shard_map``, the mesh axes along which a value differs."""
     kind = getattr(aval, "manual_axis_type", None)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._precision import widen
 from ..functions import ACTIVATIONS
+from ._jaxpr import explicit_axes
 from ._sites import Site
 from ._statistics import ACTIVE_BINS, Network, Signal, SiteStats
 
@@ -120,8 +121,7 @@ def _on_any_mesh(fun: Callable, *arrays: Any) -> Any:
     """
     for array in jax.tree.leaves(arrays):
         mesh = jax.typeof(array).sharding.mesh
-        kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-        if explicit := tuple(name for name, kind in kinds if kind == jax.sharding.AxisType.Explicit):
+        if explicit := explicit_axes(mesh):
             whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
             return jax.sharding.auto_axes(fun, axes=explicit, out_sharding=whole)(*arrays)
     return fun(*arrays)

@@ -16,7 +16,6 @@ from ._statistics import Held, Layout, Stats, to_host
 _VERSION = 3
 #: What reading raises where a file, or a part of it, is of another kind.
 _DAMAGES = (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
-_ARRAYS = ("counts", "measures")
 
 
 def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
@@ -40,7 +39,7 @@ def save(stats: Stats, path: str | os.PathLike, **progress: Any) -> None:
     """
     progress = {name: _plain(value) for name, value in progress.items()}
     arrays = {f"progress/{name}": value for name, value in progress.items() if isinstance(value, np.ndarray)}
-    arrays |= {f"stats/{name}": to_host(getattr(stats, name)) for name in _ARRAYS}
+    arrays |= {f"stats/{name}": to_host(getattr(stats, name)) for name in stats.layout.lengths}
     header = {
         "version": _VERSION,
         **asdict(stats.layout),
@@ -88,7 +87,7 @@ def load(path: str | os.PathLike) -> tuple[Stats, dict[str, Any]]:
             site = Site(**{k: _frozen(v) for k, v in held["site"].items()})
             sites.append(Held(site, _frozen(held["edges"]), _frozen(held["shapes"])))
         layout = Layout(tuple(sites), header["network"])
-        held_arrays = {name: arrays[f"stats/{name}"] for name in _ARRAYS}
+        held_arrays = {name: arrays[f"stats/{name}"] for name in layout.lengths}
         opaque = tuple(Opaque(**{k: _frozen(v) for k, v in part.items()}) for part in header["opaque"])
         stats = Stats(**held_arrays, layout=layout, opaque=opaque)
         _ = stats.calls, stats.network, [stats[name] for name in stats]  # of the length that the layout says

@@ -249,8 +249,8 @@ class _Runner:
             check_vma=params["check_vma"],
         )(values, tokens)
         joined = {path: self.verb.join(sites[path], record) for path, record in records.items()}
-        if set(params["mesh"].axis_types) == {AxisType.Auto}:  # or XLA divides them as what they are put beside
-            whole = NamedSharding(params["mesh"], PartitionSpec())
+        if set(mesh.axis_types) == {AxisType.Auto}:  # or XLA divides them as what they are put beside
+            whole = NamedSharding(mesh, PartitionSpec())
             joined = jax.tree.map(lambda value: jax.lax.with_sharding_constraint(value, whole), joined)
         return out, joined
 
@@ -271,8 +271,7 @@ def zeros_of(shapes: Any) -> Any:
 
 def placed(x: jax.Array, mesh: Any, names: tuple[str, ...] = ()) -> jax.Array:
     """The array, its first axis divided by those of the mesh's axes that are explicit; where none is, as it came."""
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    explicit = [name for name, kind in kinds if kind == AxisType.Explicit]
+    explicit = jx.explicit_axes(mesh)
     spec = PartitionSpec(tuple(name for name in names if name in explicit) or None)
     return jax.sharding.reshard(x, NamedSharding(mesh, spec)) if explicit else x
 

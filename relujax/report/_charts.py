@@ -73,7 +73,8 @@ def _whole(title: str, stage: Diagnosis) -> str:
     if network is None:
         return title
     mean, fewest, most = (f"{share:.1%}" for share in (network.active_fraction, network.fewest, network.most))
-    return f"{f'{title}, ' if title else ''}all layers together: {mean} on average, {fewest} to {most}"
+    says = f"all layers together: {mean} on average, {fewest} to {most}"
+    return f"{title}, {says}" if title else says
 
 
 def _heatmap(runs: Sequence[Run], run: Run, stage: str) -> go.Figure:

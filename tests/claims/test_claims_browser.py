@@ -1,7 +1,6 @@
 """The page of the findings in a browser: on a wide screen, on a phone, and on paper."""
 
 import pytest
-from browser import chromium
 from made_up_findings import SOME, finding
 
 from relujax.claims import Findings
@@ -10,12 +9,6 @@ pytestmark = pytest.mark.own_precision
 
 GROUND = "getComputedStyle(document.body).backgroundColor"
 LONG = "the verdict on what everybody says at length, of which the words take more than one line of a phone"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
 
 
 @pytest.fixture(scope="module")

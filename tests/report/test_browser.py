@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from browser import chromium
 from small_runs import ALARMS, HOSTILE, diagnosis, named, two_runs
 
 from relujax.report import Run
@@ -21,12 +20,6 @@ INK, GROUND = (
     "getComputedStyle(document.body).backgroundColor",
 )
 BUTTON = "document.querySelector('[data-toggle=\"0\"]')"
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
 
 
 @pytest.fixture(scope="module")
