@@ -30,36 +30,42 @@ _SIGNAL_PARTS = 64
 
 
 def measure(
-    site: Site, y: jax.Array, slope: jax.Array | None, edges: Any = None, mask: Any = None
+    site: Site, y: jax.Array, slope: Callable[[], jax.Array] | None, edges: Any = None, mask: Any = None
 ) -> tuple[SiteStats, jax.Array]:
     """Forward statistics of one execution of a site, and the active elements of each example.
 
     Args:
         site: which site.
         y: its output.
-        slope: its derivative there, of the shape of ``y``; None where ``y`` is never negative, and a gradient passes
-            where it is positive.
+        slope: gives its derivative there, of the shape of ``y``; None where ``y`` is never negative, and a gradient
+            passes where it is positive.
         edges: edges of the histogram of outputs, ascending; None for no such histogram.
         mask: positions ``(examples, ...)`` to leave out where it is False.
     """
-    return _on_any_mesh(lambda y, slope, mask: _measure(site, y, slope, edges, mask), y, slope, mask)
+    if slope is None or not explicit_axes(jax.typeof(y).sharding.mesh):
+        return _on_any_mesh(lambda y, mask: _measure(site, y, slope, edges, mask), y, mask)
+    return _on_any_mesh(lambda y, mask, slope: _measure(site, y, lambda: slope, edges, mask), y, mask, slope())
 
 
-def _measure(site: Site, y: jax.Array, slope: jax.Array | None, edges: Any, mask: Any) -> tuple[SiteStats, jax.Array]:
+def _measure(
+    site: Site, y: jax.Array, slope: Callable[[], jax.Array] | None, edges: Any, mask: Any
+) -> tuple[SiteStats, jax.Array]:
     y = widen(site.in_rows(jax.lax.optimization_barrier(y)))
-    slope = None if slope is None else widen(site.in_rows(slope))
     row = ACTIVATIONS[site.kind]
-    floor, saturates = SLOPE_FLOOR * row.steepest, row.active == "unsaturated"
+    saturates = row.active == "unsaturated"
+
+    def passing() -> jax.Array | None:
+        """Where a gradient passes; None where the output is positive."""
+        return None if slope is None else jnp.abs(widen(site.in_rows(slope()))) >= SLOPE_FLOOR * row.steepest
+
     if mask is None and _floats_count(y.shape[:-1]):
         sums = jax.lax.platform_dependent(
             y,
-            slope,
-            cpu=functools.partial(_quick_or_careful_sums, floor=floor, saturates=saturates),
-            default=functools.partial(_careful_sums, floor=floor, saturates=saturates),
+            cpu=lambda y: _quick_or_careful_sums(y, passing, saturates),
+            default=lambda y: _careful_sums(y, passing(), saturates),
         )
     else:
-        within = None if mask is None else mask[..., None]
-        sums = _careful_sums(y, slope, floor, saturates, within)
+        sums = _careful_sums(y, passing(), saturates, None if mask is None else mask[..., None])
     by_example = _over(site, ("positions", "units"), sums.pop("by_example"))
     size: Any = np.full(1, site.size, np.int32)
     examples = jnp.asarray(y.shape[0], jnp.int32)
@@ -144,7 +150,7 @@ def _over(site: Site, roles: tuple[str, ...], value: jax.Array) -> jax.Array:
     return jax.lax.psum(value, names) if names else value
 
 
-def _careful_sums(y: Any, slope: Any, floor: float, saturates: bool, within: Any = None) -> dict[str, jax.Array]:
+def _careful_sums(y: jax.Array, passing: jax.Array | None, saturates: bool, within: Any = None) -> dict[str, jax.Array]:
     """What is counted and summed per unit, and the active elements of each example."""
     axes = tuple(range(y.ndim - 1))
     finite = jnp.isfinite(y)
@@ -152,7 +158,7 @@ def _careful_sums(y: Any, slope: Any, floor: float, saturates: bool, within: Any
     finite = finite if within is None else finite & within
     y = jnp.where(finite, y, 0)
     positive = y > 0
-    passing = positive if slope is None else jnp.abs(slope) >= floor
+    passing = positive if passing is None else passing
     passing = passing if within is None else passing & within
     active = passing if saturates else positive
 
@@ -170,54 +176,57 @@ def _careful_sums(y: Any, slope: Any, floor: float, saturates: bool, within: Any
     }
 
 
-def _quick_or_careful_sums(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
-    """The same for XLA on CPUs, which reads an array once for each of these sums; on GPUs a condition costs more."""
-    sums = _quick_sums(y, slope, floor, saturates)
-    checked = jnp.isfinite(sums["square"]) & (sums["passing"] >= 0)
-    return jax.lax.cond(_all(checked), lambda: sums, lambda: _careful_sums_by_example(y, slope, floor, saturates))
+def _quick_or_careful_sums(
+    y: jax.Array, passing: Callable[[], jax.Array | None], saturates: bool
+) -> dict[str, jax.Array]:
+    """The same for XLA on CPUs, which reads an array once for each of these sums; on GPUs a condition costs more.
+
+    Where a gradient passes is asked for again where it is needed again, so that it need not be kept until then.
+    """
+    sums = _quick_sums(y, passing(), saturates)
+    return jax.lax.cond(
+        _all(jnp.isfinite(sums["square"])),
+        lambda: sums,
+        lambda: _careful_sums_by_example(y, passing(), saturates),
+    )
 
 
-def _careful_sums_by_example(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
+def _careful_sums_by_example(y: jax.Array, passing: jax.Array | None, saturates: bool) -> dict[str, jax.Array]:
     """The same, one example after the other: little memory, for the rare batch with a number that is not finite."""
 
     def add(sums: dict, example: tuple) -> tuple[dict, jax.Array]:
-        y, slope = (None if part is None else part[None] for part in example)
-        one = _careful_sums(y, slope, floor, saturates)
+        one = _careful_sums(*(None if part is None else part[None] for part in example), saturates)
         [by_example] = one.pop("by_example")
         return {k: jnp.maximum(v, one[k]) if k == "largest" else v + one[k] for k, v in sums.items()}, by_example
 
-    nothing = {k: jnp.where(False, v, jnp.zeros_like(v)) for k, v in _careful_sums(y[:1], None, floor, False).items()}
+    nothing = {k: jnp.where(False, v, jnp.zeros_like(v)) for k, v in _careful_sums(y[:1], None, False).items()}
     del nothing["by_example"]
-    sums, by_example = jax.lax.scan(add, nothing, (y, slope))
+    sums, by_example = jax.lax.scan(add, nothing, (y, passing))
     return sums | {"by_example": by_example}
 
 
-def _quick_sums(y: jax.Array, slope: Any, floor: float, saturates: bool) -> dict[str, jax.Array]:
-    """The same where all is finite, else NaN somewhere; signs are summed in the place of comparisons.
+def _quick_sums(y: jax.Array, passing: jax.Array | None, saturates: bool) -> dict[str, jax.Array]:
+    """The same where all is finite; else the squares are not.
 
     XLA for CPU sums ``sign(y)`` as it reads ``y``, where it would write down all that ``y > 0`` says before it counts.
     """
     axes, of_example = tuple(range(y.ndim - 1)), tuple(range(1, y.ndim))
-    never_negative = slope is None
-
-    def positive(x: jax.Array, axes: tuple[int, ...], signed: bool = False) -> jax.Array:
-        signs = jnp.sign(x)
-        total = jnp.sum(signs, axis=axes)
-        return (total + jnp.sum(jnp.abs(signs), axis=axes)) / 2 if signed else total
-
-    largest = jnp.max(y if never_negative else jnp.abs(y), axis=axes, initial=0)
-    sums = {"total": jnp.sum(y, axis=axes), "square": jnp.sum(y * y, axis=axes), "largest": largest}
-    passing = y
-    if slope is not None:
-        below = np.nextafter(slope.dtype.type(floor), slope.dtype.type(0))
-        passing = jnp.maximum(jnp.abs(slope) - below, 0)
-    active, signed = (passing, False) if saturates else (y, not never_negative)
-    # Signs that two sums share are written down by XLA for CPU; behind a barrier it does not know that they are equal.
-    again = jax.lax.optimization_barrier(active)
-    counts = {"active": positive(active, axes, signed), "by_example": positive(again, of_example, signed)}
-    counts["passing"] = counts["active"] if passing is active else positive(passing, axes)
-    # A NaN is counted as below nothing, and told by that.
-    counts = {k: jnp.where(v >= 0, v, -1).astype(jnp.int32) for k, v in counts.items()}
+    sums = {
+        "total": jnp.sum(y, axis=axes),
+        "square": jnp.sum(y * y, axis=axes),
+        "largest": jnp.max(y if passing is None else jnp.abs(y), axis=axes, initial=0),
+    }
+    if passing is None:
+        # Signs that two sums share are written down by XLA for CPU; behind a barrier it does not know that they are
+        # equal.
+        of_units, of_examples = jnp.sign(y), jnp.sign(jax.lax.optimization_barrier(y))
+    else:
+        of_units = of_examples = (passing if saturates else y > 0).astype(jnp.float32)
+    counts = {"active": jnp.sum(of_units, axis=axes), "by_example": jnp.sum(of_examples, axis=of_example)}
+    one_and_the_same = passing is None or saturates
+    counts["passing"] = counts["active"] if one_and_the_same else jnp.sum(passing.astype(jnp.float32), axis=axes)
+    # No NaN is made a whole number.
+    counts = {k: jnp.where(v >= 0, v, 0).astype(jnp.int32) for k, v in counts.items()}
     return sums | counts | {"nonfinite": jnp.zeros_like(counts["active"])}
 
 

@@ -156,9 +156,12 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, Record, jax.Array |
     if site.kind not in _PASSING_WHERE_ACTIVE:
         # For an elementwise function the vector-Jacobian product with ones is the derivative, whatever its rule keeps.
         again, pull = jax.vjp(use.of, x)
-        [slope] = pull(jnp.ones_like(again))
-        if slope.shape != still.shape:  # maxout: each output is one of the inputs, and hands its gradient on
-            slope = jnp.ones_like(still)
+
+        def slope() -> jax.Array:
+            [of_input] = pull(jnp.ones_like(again))
+            # Each output of maxout is one of the inputs, and hands its gradient on.
+            return of_input if of_input.shape == still.shape else jnp.ones_like(still)
+
     within = _mask_of(site, mask, still)
     return y, measure(site, still, slope, edges, within), within
 
