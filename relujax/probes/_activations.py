@@ -107,6 +107,11 @@ def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
     return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
 
 
+def may_be_hinge_loss(kind: str, node: Node, x: Node) -> bool:
+    """Whether what is called by name is no activation for that reason alone; it may be a last layer with a shift."""
+    return not node.feeds and kind not in _OF_LOSSES and _is_margin(x)
+
+
 def _is_margin(x: Node) -> bool:
     """Whether a value is another one's distance from a constant, as in a hinge loss."""
     return x.primitive in ("add", "sub") and any(i.fixed for i in x.inputs)

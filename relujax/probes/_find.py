@@ -10,7 +10,16 @@ from typing import Any, NamedTuple
 import jax
 
 from . import _jaxpr as jx
-from ._activations import CARRIERS, Found, activations, is_activation, is_plain_call, spread_feeds, weighs
+from ._activations import (
+    CARRIERS,
+    Found,
+    activations,
+    is_activation,
+    is_plain_call,
+    may_be_hinge_loss,
+    spread_feeds,
+    weighs,
+)
 from ._graph import Node, Path, Step, build
 from ._shards import Division, divisions
 from ._sites import Finding, Match, Opaque, Site
@@ -157,10 +166,13 @@ class _Finder:
         x = found.form.x if found.form else step.inputs[found.at[0]]
         if place.backward or step.goes_backward or jx.from_optax(step.eqn):
             return None
-        if not is_activation(kind, node, x, named=found.form is None):
-            return None
         name = jx.call_name(step.eqn) or step.eqn.primitive.name
         source = step.source or place.source
+        if not is_activation(kind, node, x, named=found.form is None):
+            if node.data and found.form is None and may_be_hinge_loss(kind, node, x):
+                why = "only a scalar depends on it, and its input is a distance from a constant, as in a hinge loss"
+                self.opaque.append(Opaque(name, (kind,), why, source))
+            return None
         if not node.data and not (node.noise and any(o.name for o in origins)):
             if node.noise:
                 return None  # how random numbers are drawn

@@ -152,25 +152,27 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, Record, jax.Array |
     still, x = jax.lax.stop_gradient((y, use.x))
     if use.match.gate is not None:
         still = use.of(x)
-    slope = None if site.kind in _PASSING_WHERE_ACTIVE else _slope(use.registered if use.match.eqn.primitive.name in ("tanh", "logistic") else use.of, x, still.shape)
+    slope = None if site.kind in _PASSING_WHERE_ACTIVE else _slope(use, x, still.shape)
     within = _mask_of(site, mask, still)
     return y, measure(site, still, slope, edges, within), within
 
 
-def _slope(fun: Callable, x: jax.Array, shape: tuple[int, ...]) -> Callable[[], jax.Array]:
-    """Gives the derivative of an elementwise function: of the vector-Jacobian product with ones, whatever its rule keeps.
+def _slope(use: Use, x: jax.Array, shape: tuple[int, ...]) -> Callable[[], jax.Array]:
+    """Gives the activation's derivative: of the vector-Jacobian product with ones, whatever its rule keeps.
 
-    What a rule keeps that is no more than its input is there until the backward pass anyway, and the derivative is made
-    of that whenever it is asked for; else it is made of the input, anew.
+    It is made whenever it is asked for: of what the rule keeps, where that is no more than the input and thus there
+    until the backward pass anyway; else of the input, anew.
     """
+    # A primitive hands on a derivative that it has worked out, where the family's rule hands on the output.
+    fun = use.registered if use.match.eqn.primitive.name in ("tanh", "logistic") else use.of
     out, pull = jax.vjp(fun, x)
     kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
     anew = kept > 1.5 * x.size * x.dtype.itemsize  # a number or a few bits beside it are nothing
 
     def slope() -> jax.Array:
         # Behind a barrier XLA does not know that the backward pass asks for the same, and keeps it until then.
-        kept = jax.lax.optimization_barrier(x if anew else pull)
-        [of_input] = (jax.vjp(fun, kept)[1] if anew else kept)(jnp.ones_like(out))
+        behind = jax.lax.optimization_barrier(x if anew else pull)
+        [of_input] = (jax.vjp(fun, behind)[1] if anew else behind)(jnp.ones_like(out))
         # Each output of maxout is one of the inputs, and hands its gradient on.
         return of_input if of_input.shape == shape else jnp.ones(shape, of_input.dtype)
 

@@ -547,6 +547,16 @@ def test_a_hinge_loss_summed_over_parts_of_a_batch_is_no_site():
     )
 
 
+def test_what_may_be_a_hinge_loss_or_a_last_layer_is_listed():
+    _, stats = rx.probe(lambda w, x: jnp.mean(jax.nn.relu(jax.nn.relu(x @ w) @ w + 1.0)))(
+        jnp.ones((4, 4)), jnp.ones((8, 4))
+    )
+    assert list(stats) == ["relu"]
+    [part] = stats.opaque
+    assert (part.primitive, part.kinds) == ("relu", ("relu",))
+    assert "as in a hinge loss" in part.reason
+
+
 def test_a_parameter_that_is_called_value_keeps_its_name():
     def fun(params, x):
         x = jax.nn.relu(x @ params["attention"]["query"])
