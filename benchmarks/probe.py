@@ -23,7 +23,7 @@ import relujax as rx
 
 from ._common import device_slug, finish
 from ._timing import agree, interleaved, keep_freed_memory, normal, ratio
-from .memory import bytes_per_element, compiled_bytes, loss, temporary_bytes
+from .memory import BATCH, LAYERS, WIDTH, bytes_per_element, compiled_bytes, loss, temporary_bytes
 
 ON_CPU = jax.default_backend() == "cpu"
 DEPTH, EXAMPLES, IMAGES = (8, 256, 16) if ON_CPU else (8, 8192, 512)  # so that launching kernels takes no part
@@ -32,6 +32,16 @@ STEP = {256: 1.10, 1024: 1.05}
 # its activation's input and never writes the output, which the statistics need: one activation in 32, or in 17.
 BYTES = {"scan": 1.02, "unrolled": 1.08 if ON_CPU else 1.02}
 LEAN = {"scan": 4.95, "unrolled": 4.5}
+# Where a last layer of weights follows, as in most models: of each way to keep what a gradient needs, one or two.
+HEADED = {
+    "jax.nn.relu": (jax.nn.relu, 1.02),
+    "relujax.relu": (rx.relu, 1.02),
+    "jax.nn.gelu": (jax.nn.gelu, 1.05),
+    "jax.nn.silu": (jax.nn.silu, 1.02),
+    "jnp.tanh": (jnp.tanh, 1.09),
+    "relujax.elu": (rx.elu, 1.13),
+    "relujax.leaky_relu": (rx.leaky_relu, 1.14),
+}
 
 
 def memory_rows() -> list[dict[str, Any]]:
@@ -47,7 +57,26 @@ def memory_rows() -> list[dict[str, Any]]:
                 _row(f"bytes of probe_grad, {form}, {name}", plain, probed, BYTES[form]),
                 _row(f"bytes of lean, {form}, {name}", plain, lean, least / plain),
             ]
-    return rows
+    return rows + [_headed_row(name, *HEADED[name]) for name in (HEADED if ON_CPU else ())]
+
+
+def _headed_row(name: str, act: Callable, limit: float) -> dict[str, Any]:
+    """Bytes of the unrolled reference stack with ten outputs behind it."""
+
+    def model(params: tuple, x: jax.Array) -> jax.Array:
+        weights, head = params
+        for w in weights:
+            x = act(x @ w)
+        return jnp.sum((x @ head) ** 2)
+
+    def shape(*sizes: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+    args = ([shape(WIDTH, WIDTH)] * LAYERS, shape(WIDTH, 10)), shape(BATCH, WIDTH)
+    plain, probed = (
+        compiled_bytes(step, *args) / (LAYERS * BATCH * WIDTH) for step in (jax.grad(model), rx.probe_grad(model))
+    )
+    return _row(f"bytes of probe_grad, unrolled, ten outputs, {name}", plain, probed, limit)
 
 
 def _row(name: str, peer: float, ours: float, limit: float | None) -> dict[str, Any]:

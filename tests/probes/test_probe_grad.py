@@ -246,3 +246,26 @@ def test_a_signal_whose_squares_underflow_overflow_or_are_not_numbers(rows):
     signal = stats["relu"].signal
     np.testing.assert_allclose(signal.norm, np.float32([3e-30 * rows**0.5, np.nan, 5e20]), rtol=1e-5)
     assert signal.zeros.tolist() == [0, rows // 2 - 1, rows - 2]
+
+
+@pytest.mark.parametrize("act", [rx.elu, jnp.tanh], ids=["elu", "tanh"])
+def test_statistics_of_a_layer_take_no_memory_while_the_next_ones_are_measured(act):
+    def loss(weights, x):
+        *hidden, last = weights
+        for w in hidden:
+            x = act(x @ w)
+        return jnp.sum((x @ last) ** 2)
+
+    def activations_more(layers):
+        weights, x = (
+            [jax.ShapeDtypeStruct((32, 32), "float32")] * (layers + 1),
+            jax.ShapeDtypeStruct((512, 32), "float32"),
+        )
+        plain, probed = (
+            jax.jit(step).lower(weights, x).compile().memory_analysis().temp_size_in_bytes
+            for step in (jax.grad(loss), rx.probe_grad(loss))
+        )
+        return (probed - plain) / (4 * x.size)
+
+    # Beside activations there are, per layer, counts and sums of 32 units and of 512 examples.
+    assert activations_more(5) - activations_more(2) < 1.5
