@@ -160,14 +160,14 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, Record, jax.Array |
 def _slope(use: Use, x: jax.Array, shape: tuple[int, ...]) -> Callable[[], jax.Array]:
     """Gives the activation's derivative: of the vector-Jacobian product with ones, whatever its rule keeps.
 
-    It is made whenever it is asked for: of what the rule keeps, where that is no more than the input and thus there
-    until the backward pass anyway; else of the input, anew.
+    It is made whenever it is asked for: of what the rule keeps, which is there until the backward pass anyway; where
+    that is as much as two inputs, of the input, anew.
     """
     # A primitive hands on a derivative that it has worked out, where the family's rule hands on the output.
     fun = use.registered if use.match.eqn.primitive.name in ("tanh", "logistic") else use.of
     out, pull = jax.vjp(fun, x)
-    kept = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
-    anew = kept > 1.5 * x.size * x.dtype.itemsize  # a number or a few bits beside it are nothing
+    kept = sum(leaf.dtype.itemsize for leaf in jax.tree.leaves(pull) if leaf.shape == x.shape)  # bits are packed
+    anew = kept >= 2 * x.dtype.itemsize
 
     def slope() -> jax.Array:
         # Behind a barrier XLA does not know that the backward pass asks for the same, and keeps it until then.
