@@ -256,13 +256,13 @@
     for (const part of closed) part.open = true;
     root.dataset.paper = "";
     for (const plot of all(".plot.js-plotly-plot")) {
-      Plotly.relayout(plot, { ...themed(plot.layout), width: plot.clientWidth, autosize: false });
+      Plotly.relayout(plot, { ...themed(plot.layout), width: plot.clientWidth, height: plot.clientHeight, autosize: false });
     }
   });
   window.addEventListener("afterprint", () => {
     for (const part of closed) part.open = false;
     delete root.dataset.paper;
-    for (const plot of all(".plot.js-plotly-plot")) Plotly.relayout(plot, { width: null, autosize: true });
+    for (const plot of all(".plot.js-plotly-plot")) Plotly.relayout(plot, { width: null, height: plot.clientHeight, autosize: true });
     draw();
   });
 

@@ -282,12 +282,15 @@ def test_on_paper_all_is_open_and_black_on_white_and_afterwards_as_before(tab, p
     look = f"[document.querySelectorAll('details:not([open])').length, {INK}]"
     closed, light = tab.run(look)
     assert closed > 0
+    height = "document.querySelector('#picture .main-svg').clientHeight"
+    tall = tab.run(height)
     tab.run("window.dispatchEvent(new Event('beforeprint'))")
     assert tab.run(look) == [0, "rgb(27, 31, 36)"]
+    assert tab.run(height) <= 600 < tall  # with its title it fits on a page
     assert tab.run("Math.max(...[...document.querySelectorAll('.plot .main-svg')].map(s => s.clientWidth))") <= 700
     tab.run("window.dispatchEvent(new Event('afterprint'))")
     tab.wait(f"{look}[1] === '{light}'")
-    assert tab.run(look) == [closed, light]
+    assert [*tab.run(look), tab.run(height)] == [closed, light, tall]
     assert tab.pdf().startswith(b"%PDF")
 
 
