@@ -2,7 +2,9 @@
 
 import argparse
 import contextlib
+import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -46,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return args.command(args)
     except BadInput as error:
         print(f"relujax: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left of the output
+        print(f"relujax: cannot write the output: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         left = stop.left if isinstance(stop, Interrupted) else "nothing was written"

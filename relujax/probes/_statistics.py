@@ -323,8 +323,13 @@ def _joined(array: str, values: list) -> Any:
 def to_host(value: Any) -> np.ndarray:
     """A NumPy array in 64 bits.
 
+    Raises:
+        TypeError: for the shape and dtype of an array.
+
     >>> to_host(jax.numpy.zeros(2, "int8")).dtype.name
     'int64'
     """
+    if isinstance(value, jax.ShapeDtypeStruct):
+        raise TypeError(f"got {value}, as jax.eval_shape gives it: expected an array, from a call of the function")
     array = np.asarray(value)
     return array.astype(np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64)

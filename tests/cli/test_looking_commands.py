@@ -34,6 +34,15 @@ def test_the_list_is_the_registry(capsys):
     assert_one_line(capsys, "no activation has 'lekyrelu' in its name: expected .*leaky_relu")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+@pytest.mark.parametrize("line", ["list", "list --json -"])
+def test_a_full_disk_behind_the_output_is_one_line(line, monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(line) == 2
+    assert_one_line(capsys, "cannot write the output: No space left on device")
+
+
 @pytest.mark.parametrize(("factory", "name"), [("Net", "hidden/relu"), ("pair", "hidden/relu"), ("function", "relu")])
 def test_sites_of_a_model(factory, name, capsys):
     found = printed_json(f"sites some_models:{factory} --data good.npz", capsys)

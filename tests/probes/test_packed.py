@@ -1,5 +1,6 @@
 """Statistics of all sites in two arrays: what is read from them is right, or refused."""
 
+import functools
 import json
 import zipfile
 
@@ -37,6 +38,9 @@ def test_shapes_have_shapes():
     shapes = of_all["relu"]
     assert shapes.active == jax.ShapeDtypeStruct((3,), jnp.int32)
     assert shapes.total == jax.ShapeDtypeStruct((3,), jnp.float32)
+    for verb in (rx.summarize, functools.partial(rx.merge, of_all), functools.partial(rx.probes.save, path="a.npz")):
+        with pytest.raises(TypeError, match=r"got ShapeDtypeStruct.*: expected an array"):
+            verb(of_all)
     with pytest.raises(ValueError, match=r"counts are 'none': expected 31 numbers"):
         _ = jax.tree.map(lambda _: "none", of_all)["relu"]
 
