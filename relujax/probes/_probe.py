@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._precision import is_half
 from ._graph import Path
 from ._measure import empty_signal, measure, measure_network, measure_signal, with_signal
 from ._merge import Record, join, repeat
@@ -152,19 +153,21 @@ def _observed(use: Use, edges: Any, mask: Any) -> tuple[Any, Record, jax.Array |
     still, x = jax.lax.stop_gradient((y, use.x))
     if use.match.gate is not None:
         still = use.of(x)
-    slope = None if site.kind in _PASSING_WHERE_ACTIVE else _slope(use, x, still.shape)
+    slope = None if site.kind in _PASSING_WHERE_ACTIVE else _slope(use, x)
     within = _mask_of(site, mask, still)
     return y, measure(site, still, slope, edges, within), within
 
 
-def _slope(use: Use, x: jax.Array, shape: tuple[int, ...]) -> Callable[[], jax.Array]:
+def _slope(use: Use, x: jax.Array) -> Callable[[], jax.Array]:
     """Gives the activation's derivative: of the vector-Jacobian product with ones, whatever its rule keeps.
 
     It is made whenever it is asked for: of what the rule keeps, which is there until the backward pass anyway; where
     that is as much as two inputs, of the input, anew.
     """
-    # A primitive hands on a derivative that it has worked out, where the family's rule hands on the output.
-    fun = use.registered if use.match.eqn.primitive.name in ("tanh", "logistic") else use.of
+    # A primitive hands on a derivative that it has worked out, where the family's rule hands on the output. In half
+    # precision they differ: where the output is rounded to its limit the primitive passes no gradient.
+    primitive = use.match.eqn.primitive.name in ("tanh", "logistic") and not is_half(x)
+    fun = use.registered if primitive else use.of
     out, pull = jax.vjp(fun, x)
     kept = sum(leaf.dtype.itemsize for leaf in jax.tree.leaves(pull) if leaf.shape == x.shape)  # bits are packed
     anew = kept >= 2 * x.dtype.itemsize
@@ -174,7 +177,7 @@ def _slope(use: Use, x: jax.Array, shape: tuple[int, ...]) -> Callable[[], jax.A
         behind = jax.lax.optimization_barrier(x if anew else pull)
         [of_input] = (jax.vjp(fun, behind)[1] if anew else behind)(jnp.ones_like(out))
         # Each output of maxout is one of the inputs, and hands its gradient on.
-        return of_input if of_input.shape == shape else jnp.ones(shape, of_input.dtype)
+        return of_input if of_input.shape == out.shape else jnp.ones_like(out)
 
     return slope
 

@@ -65,3 +65,13 @@ def test_every_output_of_maxout_passes_a_gradient():
     [site] = stats.values()
     np.testing.assert_array_equal(site.active, (np.asarray(y) > 0).sum(axis=0))
     np.testing.assert_array_equal(site.passing, [6] * y.shape[1])
+
+
+def test_every_output_of_maxout_passes_a_gradient_in_shard_map():
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("data")
+    fun = functools.partial(rx.maxout, **rx.ACTIVATIONS["maxout"].example)
+    mapped = jax.shard_map(fun, mesh=mesh, in_specs=spec, out_specs=spec)
+    y, stats = jax.jit(rx.probe(mapped))(X)
+    [site] = stats.values()
+    np.testing.assert_array_equal(site.passing, [6] * y.shape[1])

@@ -172,6 +172,15 @@ def test_nonfinite_outputs_are_counted_and_kept_out_of_the_sums():
     np.testing.assert_array_equal(stats.largest, [4.0, 5.0])
 
 
+@pytest.mark.parametrize("act", [jnp.tanh, jax.nn.sigmoid], ids=["tanh", "sigmoid"])
+def test_no_gradient_passes_where_half_precision_rounds_the_output_to_its_limit(act):
+    x = jnp.asarray([[-1.0, 1.0, 3.0, 7.0]], jnp.bfloat16)  # tanh(7) and sigmoid(7) are 1 - 2e-6 and 1 - 9e-4
+    x = x if act is jax.nn.sigmoid else x.at[0, 3].set(3.75)  # 1 - 1e-3, of slope 2e-3
+    slopes = jax.jit(jax.grad(lambda x: act(x).sum()))(x)
+    assert (slopes != 0).tolist() == [[True, True, True, False]]
+    assert statistics(act, x).passing.tolist() == [1, 1, 1, 0]
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float64])
 def test_sums_are_of_float32_at_least(dtype):
     wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
