@@ -58,7 +58,7 @@ def _measure(
         """Where a gradient passes; None where the output is positive."""
         return None if slope is None else jnp.abs(widen(site.in_rows(slope()))) >= SLOPE_FLOOR * row.steepest
 
-    if mask is None and _floats_count(y.shape[:-1]):
+    if mask is None and _floats_count(y.shape[:-1]) and _floats_count(y.shape[1:]):
         sums = jax.lax.platform_dependent(
             y,
             cpu=lambda y: _quick_or_careful_sums(y, passing, saturates),

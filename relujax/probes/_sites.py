@@ -129,12 +129,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Opaque:
-    """A part of a function that the probe could not enter.
+    """A part of a function that is not measured: the probe could not enter it, or cannot tell what it is.
 
     Attributes:
-        primitive: the JAX primitive that it is.
-        kinds: the activations seen inside, or ``()`` where it cannot be looked into.
-        reason: why it was not entered.
+        primitive: the JAX primitive that it is, or the name of the call.
+        kinds: the activations seen there, or ``()`` where it cannot be looked into.
+        reason: why it is not measured.
         source: ``file:line`` of the user's code, or None.
     """
 

@@ -220,7 +220,7 @@ class Stats(Mapping[str, SiteStats]):
         counts: what is counted at all sites, one after the other.
         measures: of all sites the sums, then the largest absolute outputs, then the norms of signals.
         layout: which part is of which site.
-        opaque: parts of the function that the probe could not enter.
+        opaque: parts of the function that are not measured.
     """
 
     counts: Any
