@@ -150,7 +150,7 @@ def _over(site: Site, roles: tuple[str, ...], value: jax.Array) -> jax.Array:
     return jax.lax.psum(value, names) if names else value
 
 
-def _careful_sums(y: jax.Array, passing: jax.Array | None, saturates: bool, within: Any = None) -> dict[str, jax.Array]:
+def _careful_sums(y: jax.Array, passing: Any, saturates: bool, within: Any = None) -> dict[str, jax.Array]:
     """What is counted and summed per unit, and the active elements of each example."""
     axes = tuple(range(y.ndim - 1))
     finite = jnp.isfinite(y)
@@ -195,7 +195,8 @@ def _careful_sums_by_example(y: jax.Array, passing: jax.Array | None, saturates:
     """The same, one example after the other: little memory, for the rare batch with a number that is not finite."""
 
     def add(sums: dict, example: tuple) -> tuple[dict, jax.Array]:
-        one = _careful_sums(*(None if part is None else part[None] for part in example), saturates)
+        y, passing = jax.tree.map(lambda part: part[None], example)
+        one = _careful_sums(y, passing, saturates)
         [by_example] = one.pop("by_example")
         return {k: jnp.maximum(v, one[k]) if k == "largest" else v + one[k] for k, v in sums.items()}, by_example
 
@@ -223,8 +224,10 @@ def _quick_sums(y: jax.Array, passing: jax.Array | None, saturates: bool) -> dic
     else:
         of_units = of_examples = (passing if saturates else y > 0).astype(jnp.float32)
     counts = {"active": jnp.sum(of_units, axis=axes), "by_example": jnp.sum(of_examples, axis=of_example)}
-    one_and_the_same = passing is None or saturates
-    counts["passing"] = counts["active"] if one_and_the_same else jnp.sum(passing.astype(jnp.float32), axis=axes)
+    if passing is None or saturates:
+        counts["passing"] = counts["active"]
+    else:
+        counts["passing"] = jnp.sum(passing.astype(jnp.float32), axis=axes)
     # No NaN is made a whole number.
     counts = {k: jnp.where(v >= 0, v, 0).astype(jnp.int32) for k, v in counts.items()}
     return sums | counts | {"nonfinite": jnp.zeros_like(counts["active"])}
