@@ -411,7 +411,7 @@ def test_a_slope_that_is_learnt_makes_a_prelu_and_a_beta_a_swish():
 NEARLY = {
     "a floor above 0": lambda x: jnp.maximum(x, 1e-6),
     "two arrays": lambda x: jnp.maximum(x, x[::-1]),
-    "the transposed one's sign": lambda x: jnp.where((x.T @ x).T > 0, x.T @ x, 0),
+    "the sign of the transposed": lambda x: (lambda square: square * (square.T > 0))(x[:, :3]) @ x,
     "absolute value": lambda x: jnp.abs(x),
     "a square": lambda x: x * x,
     "an interval": lambda x: jnp.clip(x, 0, 255),
