@@ -95,6 +95,8 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
         if called := _called(step.eqn):
             found[step.path] = called
         elif form := recognise(step.outputs[0], lambda node: _called(node.eqn) is not None):
+            if form.kind == "log_sigmoid" and _is_exponent(step.outputs[0]):
+                continue  # the derivative of softplus is written like that; what is inside may be one
             whole = not form.inside and not any(isinstance(v, Node) for v in form.options.values())
             at = tuple(i for i, node in enumerate(step.inputs) if node is form.x) if whole else ()
             found[step.path] = Found(form.kind, at, form)
@@ -108,7 +110,7 @@ def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
     of_loss = not node.feeds and (kind in _OF_LOSSES or _is_margin(x) or not of_layers)
     if of_loss and not (kind == "softplus" and _is_scale(node)):
         return False
-    return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x) or _is_exponent(node))
+    return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
 
 
 def may_be_hinge_loss(kind: str, node: Node, x: Node) -> bool:
@@ -142,7 +144,7 @@ def _is_bounded(node: Node) -> bool:
 
 
 def _is_exponent(node: Node) -> bool:
-    """Whether all that is done with a value is to exponentiate it: the derivative of softplus is written like that."""
+    """Whether all that is done with a value is to exponentiate it."""
     return bool(node.users) and all(u.primitive == "exp" for u in node.users)
 
 

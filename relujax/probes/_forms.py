@@ -263,6 +263,12 @@ def _values(node: Node, x: Node, parameters: list[Node], number: float) -> np.nd
         return np.broadcast_to(np.asarray(_sampled(node, known), float), _POINTS.shape)
 
 
+def _hands_on(node: Node, values: np.ndarray, x: Node, parameters: list[Node], number: float) -> bool:
+    """Whether a node is one of its operands wherever that is finite: then that one is the activation."""
+    operands = (i for i in node.inputs if i.varies and i is not x)
+    return any(np.array_equal(values, _values(i, x, parameters, number)) for i in operands)
+
+
 def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
     """The activation that ends in this equation, or None; one that ``is_named`` is not looked behind."""
     aval = node.aval
@@ -283,9 +289,13 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
                 if first is not None:
                     kind, option = first
                     always = all(other == first for other in others)
+                    if _hands_on(node, values[0], x, parameters, numbers[0]):
+                        return None
                     if always or all(map(_is_maximum, values, numbers)):
                         return Form(kind, same, {option: parameters[0]}, tuple(between), always)
             elif found := _without(values[0], float(jnp.finfo(aval.dtype).eps)):
+                if _hands_on(node, values[0], x, parameters, numbers[0]):
+                    return None
                 kind, options = found
                 return Form(kind, same, options, tuple(between))
         if x.eqn is not None and is_named(x):

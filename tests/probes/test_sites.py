@@ -470,7 +470,7 @@ def test_a_softplus_of_which_a_likelihood_takes_the_logarithm_is_a_layer_s(nll):
     assert [site.kind for site in found] == ["softplus"]
 
 
-@pytest.mark.parametrize("act", [jax.nn.softplus, jax.nn.log_sigmoid], ids=lambda act: act.__name__)
+@pytest.mark.parametrize("act", [jax.nn.softplus, jax.nn.log_sigmoid, jax.nn.mish], ids=lambda act: act.__name__)
 @pytest.mark.parametrize(
     "differentiate",
     [
@@ -483,6 +483,22 @@ def test_a_softplus_of_which_a_likelihood_takes_the_logarithm_is_a_layer_s(nll):
 def test_a_derivative_of_softplus_is_no_log_sigmoid(act, differentiate):
     found = rx.sites(lambda w, x: differentiate(lambda x: act(x @ w) @ w)(x), W, X)
     assert [site.kind for site in found] == [act.__name__]
+
+
+def test_a_scale_that_is_the_exponent_of_a_tanh_keeps_the_tanh():
+    [site] = rx.sites(lambda w, x: x * jnp.exp(jnp.tanh(x @ w)), W, X)
+    assert site.kind == "tanh"
+
+
+def test_the_signal_at_a_softplus_is_that_at_its_value_and_not_that_in_its_derivative():
+    def loss(w, x):
+        return jnp.sum((jax.nn.softplus(x @ w) @ w) ** 2)
+
+    def with_tangent(w, x):
+        return jnp.sum(jax.jvp(lambda x: jax.nn.softplus(x @ w) @ w, (x,), (x,))[0] ** 2)
+
+    expected, measured = (rx.probe_grad(fun)(W, X)[1]["softplus"].signal.norm for fun in (loss, with_tangent))
+    np.testing.assert_allclose(measured, expected, rtol=1e-6)
 
 
 def test_the_backward_pass_of_a_training_step_is_not_counted_again():
