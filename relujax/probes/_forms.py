@@ -278,7 +278,7 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
         return None  # scalars and integers are bookkeeping, not layers
     for x, same, parameters, between in _inputs(node):
         alike = same is not None and same.aval.shape == aval.shape and is_floating(x.aval.dtype)
-        if alike and (bends(node) or any(map(bends, between))):
+        if same is not None and alike and (bends(node) or any(map(bends, between))):
             numbers = _PARAMETERS if parameters else _PARAMETERS[:1]
             try:
                 values = [_values(node, x, parameters, number) for number in numbers]
