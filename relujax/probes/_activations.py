@@ -27,6 +27,8 @@ _WEIGHING = ("dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_ge
 _REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_window_sum", "psum", "psum_invariant")
 #: Whoever calls these on the way to a scalar, and to nothing else, is computing a loss.
 _OF_LOSSES = ("log_sigmoid", "softplus")
+#: What a likelihood does with a scale or a rate, and no loss with its own terms.
+_OF_LIKELIHOODS = ("log", "lgamma", "digamma")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
         if called := _called(step.eqn):
             found[step.path] = called
         elif form := recognise(step.outputs[0], lambda node: _called(node.eqn) is not None):
+            if form.kind == "log_sigmoid" and _is_exponent(step.outputs[0]):
+                continue  # the derivative of softplus is written like that; what is inside may be one
             whole = not form.inside and not any(isinstance(v, Node) for v in form.options.values())
             at = tuple(i for i, node in enumerate(step.inputs) if node is form.x) if whole else ()
             found[step.path] = Found(form.kind, at, form)
@@ -102,7 +106,9 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
 
 def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
     """Whether what computes an activation is one, and not the clamp of a variance, or a part of a loss."""
-    if not node.feeds and (kind in _OF_LOSSES or _is_margin(x) or not (named or kind in ("sigmoid", "tanh"))):
+    of_layers = named or kind in ("sigmoid", "tanh")
+    of_loss = not node.feeds and (kind in _OF_LOSSES or _is_margin(x) or not of_layers)
+    if of_loss and not (kind == "softplus" and _is_scale(node)):
         return False
     return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
 
@@ -114,11 +120,13 @@ def may_be_hinge_loss(kind: str, node: Node, x: Node) -> bool:
 
 def _is_margin(x: Node) -> bool:
     """Whether a value is another one's distance from a constant, as in a hinge loss."""
+    x = _behind_shapes(x)
     return x.primitive in ("add", "sub") and any(i.fixed for i in x.inputs)
 
 
 def _is_overlap(x: Node) -> bool:
     """Whether a value is what two intervals share: the smaller of their ends less the larger of their beginnings."""
+    x = _behind_shapes(x)
     if x.primitive != "sub" or any(i.eqn is None for i in x.inputs):
         return False
     return [_behind_shapes(i).primitive for i in x.inputs] == ["min", "max"]
@@ -133,6 +141,16 @@ def _behind_shapes(node: Node) -> Node:
 def _is_bounded(node: Node) -> bool:
     """Whether all that is done with a value is to cut it at a constant: a clip to an interval."""
     return bool(node.users) and all(u.primitive == "min" and any(i.fixed for i in u.inputs) for u in node.users)
+
+
+def _is_exponent(node: Node) -> bool:
+    """Whether all that is done with a value is to exponentiate it."""
+    return bool(node.users) and all(u.primitive == "exp" for u in node.users)
+
+
+def _is_scale(node: Node) -> bool:
+    """Whether a value, up to a floor and a factor, goes into a logarithm: a deviation or a rate in a likelihood."""
+    return _reaches(node, "users", _OF_LIKELIHOODS, (*CARRIERS, "add", "mul", "max", "square", "integer_pow"))
 
 
 def _clamps_a_variance(node: Node, x: Node) -> bool:

@@ -45,7 +45,8 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
     the values that they compute: ``maximum(x, 0)``, ``where(x > 0, x, a * x)``, ``x * (x > 0)``, ``x * sigmoid(x)``,
     GELU in both forms, and so on. Looks inside ``jit``, ``checkpoint``, ``scan``, ``while_loop``, ``cond`` and
     ``shard_map``; what is inside other calls is listed in ``Stats.opaque``. The clamp of a variance, random numbers,
-    and what only a scalar loss depends on are no sites. Cost: one trace, no FLOPs.
+    and what only a scalar loss depends on are no sites; a softplus of which a likelihood takes the logarithm is one.
+    Cost: one trace, no FLOPs.
 
     >>> import jax.numpy as jnp, relujax as rx
     >>> params = {"hidden": jnp.zeros((4, 8), "float32"), "out": jnp.zeros((8, 2), "float32")}

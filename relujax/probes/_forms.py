@@ -118,7 +118,8 @@ _NUMPY: dict[str, Callable] = {
     "select_n": lambda which, *cases: np.where(which, cases[-1], cases[0]),
     **dict.fromkeys(("copy", "copy_p", "stop_gradient", "pvary", "pcast", "sharding_constraint"), lambda x: x),
 }
-#: They say how a value is laid out; of a constant, and of an array whose shape stays, they are the identity.
+#: They say how a value is laid out; of a constant, and of an array whose shape stays, they are the identity. The order
+#: of axes is followed.
 _SHAPING = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose")
 #: An equation of another kind does not bend its input: sums and products are not what makes an activation.
 _COMPARING = ("gt", "ge", "lt", "le", "max", "min", "select_n", "clamp", "abs", "sign")
@@ -175,13 +176,13 @@ def _apply(eqn: Any, values: list) -> Any:
 
 
 def _expands(node: Node) -> bool:
-    """Whether a node is an elementwise function of its inputs."""
+    """Whether a node is an elementwise function of its inputs, up to the order of axes."""
     eqn = node.eqn
     if eqn is None or len(eqn.outvars) != 1:
         return False
     name = eqn.primitive.name
     if name in _SHAPING:
-        return node.fixed or node.inputs[0].aval.shape == node.aval.shape
+        return node.fixed or name == "transpose" or node.inputs[0].aval.shape == node.aval.shape
     if name in jx.CUSTOM_CALLS or name in jx.INLINED:
         return all(i.fixed or i.aval.shape == node.aval.shape for i in node.inputs)
     return name in _NUMPY or name in ("integer_pow", "convert_element_type")
@@ -193,37 +194,54 @@ def bends(node: Node) -> bool:
     return name in _BENDING or name in jx.CUSTOM_CALLS or name in jx.INLINED
 
 
-def _inputs(node: Node) -> Iterator[tuple[Node, list[Node], list[Node]]]:
+def _inputs(node: Node) -> Iterator[tuple[Node, Node | None, list[Node], list[Node]]]:
     """Nodes that all paths from the data to ``node`` go through, nearest first.
 
-    Each with the parameters met on the way, and the equations in between.
+    Each with the value of it that has its axes in the order of ``node``, the parameters met on the way, and the
+    equations in between. ``vmap`` transposes what has the mapped axis elsewhere, on all paths alike: one that has its
+    axes in two orders ends the search.
     """
+    straight = tuple(range(len(node.aval.shape)))
     frontier: dict[int, Node] = {}
     heap: list[int] = []
+    orders: dict[int, tuple[int, ...]] = {}  # which axis of a node is each axis of the last one
     parameters: dict[int, Node] = {}
     between: list[Node] = []
 
-    def add(nodes: tuple[Node, ...]) -> None:
+    def add(nodes: tuple[Node, ...], order: tuple[int, ...]) -> bool:
         for n in nodes:
             if n.fixed:
                 continue
             if not n.varies:
                 parameters[n.order] = n
+                if order != straight and n.aval.shape:
+                    return False
+            elif orders.setdefault(n.order, order) != order:
+                return False
             elif n.order not in frontier:
                 frontier[n.order] = n
                 heapq.heappush(heap, -n.order)
+        return True
 
-    add(node.inputs)
+    consistent = add(node.inputs, straight)
     for _ in range(_FAR):
+        if not consistent:
+            return
         if len(frontier) == 1:
-            yield next(iter(frontier.values())), list(parameters.values()), list(between)
+            x = next(iter(frontier.values()))
+            turned = (b for b in between if b.primitive == "transpose" and b.inputs[0] is x)
+            same = (v for v in (x, *turned) if orders[v.order] == straight)
+            yield x, next(same, None), list(parameters.values()), list(between)
         if not frontier or len(parameters) > 1:
             return
         last = frontier.pop(-heapq.heappop(heap))
         if not _expands(last):
             return
         between.append(last)
-        add(last.inputs)
+        order = orders[last.order]
+        if last.primitive == "transpose":
+            order = tuple(last.eqn.params["permutation"][axis] for axis in order)
+        consistent = add(last.inputs, order)
 
 
 def _sampled(node: Node, known: dict[int, Any]) -> Any:
@@ -245,6 +263,12 @@ def _values(node: Node, x: Node, parameters: list[Node], number: float) -> np.nd
         return np.broadcast_to(np.asarray(_sampled(node, known), float), _POINTS.shape)
 
 
+def _hands_on(node: Node, values: np.ndarray, x: Node, parameters: list[Node], number: float) -> bool:
+    """Whether a node is one of its operands wherever that is finite: then that one is the activation."""
+    operands = (i for i in node.inputs if i.varies and i is not x)
+    return any(np.array_equal(values, _values(i, x, parameters, number)) for i in operands)
+
+
 def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
     """The activation that ends in this equation, or None; one that ``is_named`` is not looked behind."""
     aval = node.aval
@@ -252,9 +276,9 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
         return None
     if not getattr(aval, "shape", ()) or not is_floating(aval.dtype) or not _expands(node):
         return None  # scalars and integers are bookkeeping, not layers
-    for x, parameters, between in _inputs(node):
-        alike = x.aval.shape == aval.shape and is_floating(x.aval.dtype)
-        if alike and (bends(node) or any(map(bends, between))):
+    for x, same, parameters, between in _inputs(node):
+        alike = same is not None and same.aval.shape == aval.shape and is_floating(x.aval.dtype)
+        if same is not None and alike and (bends(node) or any(map(bends, between))):
             numbers = _PARAMETERS if parameters else _PARAMETERS[:1]
             try:
                 values = [_values(node, x, parameters, number) for number in numbers]
@@ -265,11 +289,15 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
                 if first is not None:
                     kind, option = first
                     always = all(other == first for other in others)
+                    if _hands_on(node, values[0], x, parameters, numbers[0]):
+                        return None
                     if always or all(map(_is_maximum, values, numbers)):
-                        return Form(kind, x, {option: parameters[0]}, tuple(between), always)
+                        return Form(kind, same, {option: parameters[0]}, tuple(between), always)
             elif found := _without(values[0], float(jnp.finfo(aval.dtype).eps)):
+                if _hands_on(node, values[0], x, parameters, numbers[0]):
+                    return None
                 kind, options = found
-                return Form(kind, x, options, tuple(between))
+                return Form(kind, same, options, tuple(between))
         if x.eqn is not None and is_named(x):
             return None
     return None

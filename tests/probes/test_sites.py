@@ -364,6 +364,32 @@ def test_raw_forms(name, wrap, dtype):
     assert [site.kind for site in found] == [kind]
 
 
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [(lambda x: jnp.where(x > 0, x, 0.0), "relu"), (jax.nn.elu, "elu"), (jax.nn.selu, "selu")],
+    ids=["where", "elu", "selu"],
+)
+def test_vmap_that_moves_the_mapped_axis_inside_an_activation_hides_it_not(act, kind):
+    def fun(w, x):
+        return jax.vmap(lambda x: w @ act(w @ x))(x)  # maps the last axis of w @ x, and where the first one
+
+    rows = jnp.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+    weights = jnp.eye(4, dtype="float32") - 0.5
+    [site] = rx.sites(fun, weights, rows)
+    assert (site.kind, site.shape) == (kind, (3, 4))
+    out, stats = jax.jit(rx.probe(fun))(weights, rows)
+    np.testing.assert_allclose(out, fun(weights, rows), rtol=1e-6)
+    expected = np.asarray(act(rows @ weights.T))
+    np.testing.assert_array_equal(stats[site.name].active, (expected > 0).sum(0))
+    np.testing.assert_allclose(stats[site.name].total, expected.sum(0), rtol=1e-5)
+
+    def loss(*args):
+        return jnp.sum(fun(*args) ** 2)
+
+    (_, grads), _ = jax.jit(rx.probe_grad(loss))(weights, rows)
+    np.testing.assert_allclose(grads, jax.grad(loss)(weights, rows), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["mish", "hard silu", "silu"])
 def test_what_is_inside_a_written_out_activation_is_not_reported_as_closed(name):
     with jax.numpy_dtype_promotion("standard"):
@@ -385,6 +411,7 @@ def test_a_slope_that_is_learnt_makes_a_prelu_and_a_beta_a_swish():
 NEARLY = {
     "a floor above 0": lambda x: jnp.maximum(x, 1e-6),
     "two arrays": lambda x: jnp.maximum(x, x[::-1]),
+    "the sign of the transposed": lambda x: (lambda square: square * (square.T > 0))(x[:, :3]) @ x,
     "absolute value": lambda x: jnp.abs(x),
     "a square": lambda x: x * x,
     "an interval": lambda x: jnp.clip(x, 0, 255),
@@ -426,6 +453,52 @@ def test_what_belongs_to_the_loss_is_no_site(name):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         found = rx.sites(lambda w, x: LOSSES[name](jnp.maximum(x @ w, 0) @ w, x), W, X)
     assert [site.kind for site in found] == ["relu"]
+
+
+@pytest.mark.parametrize(
+    "nll",
+    [
+        lambda y, mean, width: -jnp.mean(jax.scipy.stats.norm.logpdf(y, mean, width)),
+        lambda y, mean, width: jnp.mean(jnp.log(width + 1e-3) + 0.5 * ((y - mean) / (width + 1e-3)) ** 2),
+        lambda y, mean, width: jnp.mean(width - y * jnp.log(width)),
+    ],
+    ids=["normal", "written out", "poisson"],
+)
+def test_a_softplus_of_which_a_likelihood_takes_the_logarithm_is_a_layer_s(nll):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        found = rx.sites(lambda w, x: nll(x, x @ w, 0.1 + 0.9 * jax.nn.softplus(x @ w)), W, X)
+    assert [site.kind for site in found] == ["softplus"]
+
+
+@pytest.mark.parametrize("act", [jax.nn.softplus, jax.nn.log_sigmoid, jax.nn.mish], ids=lambda act: act.__name__)
+@pytest.mark.parametrize(
+    "differentiate",
+    [
+        lambda net: jax.grad(lambda x: jnp.sum(net(x) ** 2)),
+        lambda net: lambda x: jax.jvp(net, (x,), (x,)),
+        lambda net: jax.vmap(jax.hessian(lambda x: jnp.sum(net(x)))),
+    ],
+    ids=["grad", "jvp", "hessian"],
+)
+def test_a_derivative_of_softplus_is_no_log_sigmoid(act, differentiate):
+    found = rx.sites(lambda w, x: differentiate(lambda x: act(x @ w) @ w)(x), W, X)
+    assert [site.kind for site in found] == [act.__name__]
+
+
+def test_a_scale_that_is_the_exponent_of_a_tanh_keeps_the_tanh():
+    [site] = rx.sites(lambda w, x: x * jnp.exp(jnp.tanh(x @ w)), W, X)
+    assert site.kind == "tanh"
+
+
+def test_the_signal_at_a_softplus_is_that_at_its_value_and_not_that_in_its_derivative():
+    def loss(w, x):
+        return jnp.sum((jax.nn.softplus(x @ w) @ w) ** 2)
+
+    def with_tangent(w, x):
+        return jnp.sum(jax.jvp(lambda x: jax.nn.softplus(x @ w) @ w, (x,), (x,))[0] ** 2)
+
+    expected, measured = (rx.probe_grad(fun)(W, X)[1]["softplus"].signal.norm for fun in (loss, with_tangent))
+    np.testing.assert_allclose(measured, expected, rtol=1e-6)
 
 
 def test_the_backward_pass_of_a_training_step_is_not_counted_again():

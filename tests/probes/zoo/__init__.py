@@ -3,6 +3,7 @@
 from . import (
     equinox_models,
     haiku_models,
+    inner_gradients,
     linen_images,
     linen_sequences,
     losses,
@@ -10,6 +11,8 @@ from . import (
     nnx_sequences,
     plain_forms,
     plain_models,
+    recurrent,
+    scientific,
 )
 from .entry import Entry
 
@@ -19,9 +22,12 @@ MODULES = (
     linen_images,
     linen_sequences,
     haiku_models,
+    inner_gradients,
     equinox_models,
     plain_forms,
     plain_models,
+    recurrent,
+    scientific,
     losses,
 )
 ENTRIES = tuple(entry for module in MODULES for entry in vars(module).values() if isinstance(entry, Entry))
