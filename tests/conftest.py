@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 #: written and shown. Numbers of functions, gradients, spectra and theory, and the probe's own tests, are as users have
 #: them.
 COMPILED_QUICKLY = (
+    "claims",
     "cli",
     "probes/test_family.py",
     "probes/test_gains.py",

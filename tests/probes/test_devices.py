@@ -250,6 +250,7 @@ def run(program, *arguments, devices):
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
     }
     return subprocess.Popen(
