@@ -95,19 +95,18 @@ def mlp(act: Callable, params: list, x: jax.Array) -> jax.Array:
     return jnp.mean(x**2)
 
 
-def _network(width: int) -> tuple[Callable, list, jax.Array]:
+def _network(width: int, act: Callable = jax.nn.relu) -> tuple[Callable, list, jax.Array]:
     """``(loss, weights, batch)`` of the MLP, with He's initialisation."""
     params = [normal(i, (width, width)) * (2 / width) ** 0.5 for i in range(DEPTH)]
-    return functools.partial(mlp, lambda i, h: jax.nn.relu(h)), params, normal(DEPTH, (EXAMPLES, width))
+    return functools.partial(mlp, lambda i, h: act(h)), params, normal(DEPTH, (EXAMPLES, width))
 
 
 def _sgd(params: list, grads: list) -> list:
     return [p - 1e-4 * g for p, g in zip(params, grads, strict=True)]
 
 
-def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
-    """A training step with statistics, without, with a callback per site, and with Flax's own tools."""
-    model, params, x = _network(width)
+def _steps(model: Callable, x: jax.Array) -> dict[str, Callable]:
+    """A training step without statistics and with them."""
 
     def plain(params: list) -> Any:
         value, grads = jax.value_and_grad(model)(params, x)
@@ -116,6 +115,24 @@ def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
     def probed(params: list) -> Any:
         (value, grads), stats = rx.probe_grad(model)(params, x)
         return _sgd(params, grads), value, stats
+
+    return {"plain": plain, "relujax": probed}
+
+
+def smooth_rows(width: int, rounds: int) -> list[dict[str, Any]]:
+    """The step with activations whose derivative the probe has to work out."""
+    rows = []
+    for name, act in (("jax.nn.gelu", jax.nn.gelu), ("jnp.tanh", jnp.tanh)):
+        model, params, x = _network(width, act)
+        calls = {way: functools.partial(jax.jit(step), params) for way, step in _steps(model, x).items()}
+        seconds = interleaved(calls, rounds)
+        rows.append(_timed(f"step at width {width}, {name}, ms", seconds, "relujax", None))
+    return rows
+
+
+def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
+    """A training step with statistics, without, with a callback per site, and with Flax's own tools."""
+    model, params, x = _network(width)
 
     def by_callback(params: list) -> Any:
         def act(i: int, h: jax.Array) -> jax.Array:
@@ -126,7 +143,7 @@ def step_rows(width: int, rounds: int) -> list[dict[str, Any]]:
         value, grads = jax.value_and_grad(functools.partial(mlp, act))(params, x)
         return _sgd(params, grads), value
 
-    steps = {"plain": plain, "relujax": probed, "callback": by_callback} | _by_flax(width, x)
+    steps = _steps(model, x) | {"callback": by_callback} | _by_flax(width, x)
     calls = {name: functools.partial(jax.jit(step), params) for name, step in steps.items()}
     for name in calls:
         agree(calls[name]()[:2], calls["plain"]()[:2], f"step at width {width}, {name}", tolerance=1e-4)
@@ -281,7 +298,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a first look, and noisy")
     rounds = 5 if parser.parse_args().quick else 25
     keep_freed_memory()
-    measured = [functools.partial(part, width, rounds) for width in STEP for part in (step_rows, every_sixteenth_rows)]
+    measured = [
+        functools.partial(part, width, rounds)
+        for width in STEP
+        for part in (step_rows, smooth_rows, every_sixteenth_rows)
+    ]
     rows = []
     for part in (*measured, lambda: [resnet_row(rounds), tracing_row(rounds)], memory_rows):
         for row in part():
