@@ -125,6 +125,7 @@ def smooth_rows(width: int, rounds: int) -> list[dict[str, Any]]:
     for name, act in (("jax.nn.gelu", jax.nn.gelu), ("jnp.tanh", jnp.tanh)):
         model, params, x = _network(width, act)
         calls = {way: functools.partial(jax.jit(step), params) for way, step in _steps(model, x).items()}
+        agree(calls["relujax"]()[:2], calls["plain"]()[:2], f"step at width {width}, {name}", tolerance=1e-4)
         seconds = interleaved(calls, rounds)
         rows.append(_timed(f"step at width {width}, {name}, ms", seconds, "relujax", None))
     return rows

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from .. import __version__
 from . import _claims, _compare, _completion, _diagnose, _list, _sites, _spectrum
@@ -50,15 +50,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"relujax: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if error.errno != errno.ENOSPC or not _is_stuck(sys.stdout):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left of the output
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is left of the output
         print(f"relujax: cannot write the output: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         left = stop.left if isinstance(stop, Interrupted) else "nothing was written"
         print(f"relujax: interrupted; {left}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _is_stuck(stream: TextIO) -> bool:
+    """Whether not even a line break can be written to a stream: then it was that one which failed, and no file."""
+    try:
+        print(file=stream, flush=True)
+    except OSError:
+        return True
+    return False
 
 
 class _Parser(argparse.ArgumentParser):

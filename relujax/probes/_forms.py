@@ -277,8 +277,8 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
     if not getattr(aval, "shape", ()) or not is_floating(aval.dtype) or not _expands(node):
         return None  # scalars and integers are bookkeeping, not layers
     for x, same, parameters, between in _inputs(node):
-        alike = same is not None and same.aval.shape == aval.shape and is_floating(x.aval.dtype)
-        if same is not None and alike and (bends(node) or any(map(bends, between))):
+        alike = is_floating(x.aval.dtype) and (bends(node) or any(map(bends, between)))
+        if alike and same is not None and same.aval.shape == aval.shape:
             numbers = _PARAMETERS if parameters else _PARAMETERS[:1]
             try:
                 values = [_values(node, x, parameters, number) for number in numbers]

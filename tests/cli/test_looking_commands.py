@@ -34,7 +34,7 @@ def test_the_list_is_the_registry(capsys):
     assert_one_line(capsys, "no activation has 'lekyrelu' in its name: expected .*leaky_relu")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device here that is always full")
 @pytest.mark.parametrize("line", ["list", "list --json -"])
 def test_a_full_disk_behind_the_output_is_one_line(line, monkeypatch, capsys):
     with open("/dev/full", "w") as full:
