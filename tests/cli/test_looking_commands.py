@@ -43,6 +43,15 @@ def test_a_full_disk_behind_the_output_is_one_line(line, monkeypatch, capsys):
     assert_one_line(capsys, "cannot write the output: No space left on device")
 
 
+def test_a_full_disk_elsewhere_is_not_taken_for_that_of_the_output(monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("relujax.cli._list._numbers", fail)
+    with pytest.raises(OSError, match="No space left"):
+        run("list --quiet --json -")
+
+
 @pytest.mark.parametrize(("factory", "name"), [("Net", "hidden/relu"), ("pair", "hidden/relu"), ("function", "relu")])
 def test_sites_of_a_model(factory, name, capsys):
     found = printed_json(f"sites some_models:{factory} --data good.npz", capsys)
