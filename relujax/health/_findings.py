@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ._summary import SiteSummary, Summary
+from ._site_summary import SiteSummary
+from ._summary import Summary
 
 Severity = Literal["critical", "warning", "info"]
 _ORDER = {"critical": 0, "warning": 1, "info": 2}

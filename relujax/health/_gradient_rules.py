@@ -3,7 +3,8 @@
 import math
 
 from ._findings import NO_LOSS, NO_SITES, Findings, Skipped, also, at
-from ._summary import SiteSummary, Summary
+from ._site_summary import SiteSummary
+from ._summary import Summary
 from ._travel import travel
 
 #: First layer over last one: below and above, the gradient vanishes and explodes (AUTOTRAINER, Zhang et al. 2021).

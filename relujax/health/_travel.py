@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from ._summary import SiteSummary, Summary
+from ._site_summary import SiteSummary
+from ._summary import Summary
 
 
 @dataclass(frozen=True)

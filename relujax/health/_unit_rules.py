@@ -3,7 +3,8 @@
 import math
 
 from ._findings import NO_SITES, Findings, Skipped, also, at
-from ._summary import SiteSummary, Summary, saturates
+from ._site_summary import SiteSummary
+from ._summary import Summary, saturates
 
 #: A layer is told of beyond this share of dead or dormant units, and more severely beyond half.
 SOME, HALF = 0.1, 0.5

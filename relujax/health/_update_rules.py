@@ -12,7 +12,8 @@ import numpy as np
 from .._precision import widen
 from ..probes import parameter_names
 from ._findings import Alarm, Findings, Severity, Skipped
-from ._summary import SiteSummary, Summary
+from ._site_summary import SiteSummary
+from ._summary import Summary
 
 RULE = "update/weight ratio"
 #: mean |update| / mean |weight| that TheDeepChecker takes for healthy, 10^-4 to 10^-1.

@@ -11,7 +11,8 @@ import pytest
 
 import relujax as rx
 from relujax.health import SiteSummary
-from relujax.health._summary import NONNEGATIVE, _order
+from relujax.health._dormant import NONNEGATIVE
+from relujax.health._summary import _order
 from relujax.probes import ACTIVE_BINS, Opaque, Signal, SiteStats
 
 #: Four examples of three positions each, two units: 12 elements per unit, 24 in all.
