@@ -22,7 +22,14 @@ def _largest(x: jax.Array, k: int) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.inexact):  # sorted by sign first: some NaN would be the least, and -0 below 0
         x = jnp.where(jnp.isnan(x), jnp.nan, jnp.where(x == 0, 0, x))
     _, places = jax.lax.top_k(x, k)
-    return jnp.put_along_axis(jnp.zeros(x.shape, bool), places, True, axis=-1, inplace=False)
+    mark = _marked
+    for _ in x.shape[:-1]:  # what a mesh divides stays where it is
+        mark = jax.vmap(mark)
+    return mark(jnp.zeros_like(x, bool), places)
+
+
+def _marked(marks: jax.Array, places: jax.Array) -> jax.Array:
+    return marks.at[places].set(True, unique_indices=True)
 
 
 def _mask(x: jax.Array, k: int, axis: int) -> jax.Array:
@@ -96,7 +103,8 @@ def batch_top_k(x: ArrayLike, k: int) -> jax.Array:
     Raises:
         ValueError: for ``k`` below 1 or above the number of units.
 
-    Cost: keeps 1 bit per element for the backward pass; one partial sort of the whole batch.
+    Cost: keeps 1 bit per element for the backward pass; one partial sort of the whole batch, which is gathered where a
+    mesh divides it. On explicit axes gather it before: ``jax.sharding.reshard(x, jax.sharding.PartitionSpec())``.
 
     Reference: Bussmann et al., `2024 <https://arxiv.org/abs/2412.06410>`_.
 
@@ -203,7 +211,9 @@ def _winners(x: ArrayLike, pieces: int) -> jax.Array:
 
 def _won(x, pieces):
     shape = jnp.shape(x)
-    return _largest(jnp.reshape(x, (*shape[:-1], shape[-1] // pieces, pieces)), 1).reshape(shape)
+    groups = jnp.reshape(x, (*shape[:-1], shape[-1] // pieces, pieces))
+    winners = jnp.argmax(groups, axis=-1)  # of equal ones the first, and NaN before any number
+    return jax.nn.one_hot(winners, pieces, dtype=bool).reshape(shape)
 
 
 _winners.defvjp(

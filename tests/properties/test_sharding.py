@@ -1,4 +1,7 @@
-"""On a mesh of devices every member is local: no collective, the values of one device, and the input's sharding."""
+"""On a mesh of devices members are local: no collective, the values of one device, and the input's sharding.
+
+Those that look along an axis are so where other axes are divided.
+"""
 
 import json
 import os
@@ -7,7 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from float_grids import ROWS
+from float_grids import ELEMENTWISE
+
+import relujax as rx
 
 pytestmark = pytest.mark.own_precision
 
@@ -15,7 +20,7 @@ pytestmark = pytest.mark.own_precision
 PROGRAM = """
 import functools, json, re, sys
 sys.path.insert(0, sys.argv[1])
-import jax, numpy as np
+import jax, numpy as np, relujax as rx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from float_grids import ELEMENTWISE
 
@@ -24,13 +29,16 @@ COLLECTIVE = re.compile(r"all-reduce|all-gather|all-to-all|collective-permute|re
 WHOLE, CUT, CUT_SPEC = (8, 64), (8, 10), P("a", "b")
 PACKED = [name for name, row in ELEMENTWISE.items() if row.residual == "bits"]
 OTHERS = [name for name in ELEMENTWISE if name not in PACKED]
+ALONG_AN_AXIS = [name for name in rx.ACTIVATIONS if name not in ELEMENTWISE]
+SORTED = ["top_k", "batch_top_k"]  # by jax.lax.top_k, which XLA for CPU computes on one device
 WHOLE_CASES = {"both axes": ([*PACKED, *OTHERS], P("a", "b")), "the last axis": (PACKED, P(None, ("a", "b")))}
-faults = {name: [] for name in ELEMENTWISE}
+MEMBERS = ELEMENTWISE | rx.ACTIVATIONS
+faults = {name: [] for name in MEMBERS}
 
 
 def value_and_slope(name):
     def of(x):
-        y, pull = jax.vjp(lambda x: ELEMENTWISE[name].fun(x, **ELEMENTWISE[name].example), x)
+        y, pull = jax.vjp(lambda x: MEMBERS[name].fun(x, **MEMBERS[name].example), x)
         return y, *pull(y)
 
     return of
@@ -50,7 +58,7 @@ def faults_of(names, run, x, want, local):
 
 @functools.cache
 def on_one_device(shape):
-    return jax.jit(lambda x: {name: value_and_slope(name)(x) for name in ELEMENTWISE})(array(shape))
+    return jax.jit(lambda x: {name: value_and_slope(name)(x) for name in MEMBERS})(array(shape))
 
 
 def check(case, names, run, shape, sharding, local=True):
@@ -82,6 +90,12 @@ for kind in (AxisType.Auto, AxisType.Explicit):
     with jax.set_mesh(mesh_of(kind)) as _:
         for case, (names, spec) in WHOLE_CASES.items():
             check(f"{kind.name}, {case}", names, value_and_slope, WHOLE, NamedSharding(mesh_of(kind), spec))
+        examples = NamedSharding(mesh_of(kind), P("a", None))
+        local = [name for name in ALONG_AN_AXIS if name not in SORTED]
+        check(f"{kind.name}, examples", local, value_and_slope, WHOLE, examples)
+        # An explicit mesh sorts nothing that is divided, and batch_top_k sorts all of it.
+        gathered = SORTED if kind == AxisType.Auto else ["top_k"]
+        check(f"{kind.name}, examples", gathered, value_and_slope, WHOLE, examples, local=False)
 with jax.set_mesh(mesh_of(AxisType.Explicit)) as _:
     check("Explicit, cut bytes", PACKED, value_and_slope, CUT, NamedSharding(mesh_of(AxisType.Explicit), CUT_SPEC))
 mesh = mesh_of(AxisType.Auto)
@@ -104,6 +118,6 @@ def faults():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@ROWS
-def test_sharded_input_is_computed_where_it_lies(row, faults):
-    assert not faults[row.name]
+@pytest.mark.parametrize("name", ELEMENTWISE | rx.ACTIVATIONS)
+def test_sharded_input_is_computed_where_it_lies(name, faults):
+    assert not faults[name]
