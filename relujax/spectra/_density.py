@@ -63,7 +63,8 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
         probes: random directions, over which the standard errors are.
 
     Returns:
-        ``density(x, key) -> SpectralDensity``. ``jax.vmap`` it over examples.
+        ``density(x, key) -> SpectralDensity``. ``jax.vmap`` it over examples; where explicit axes of a mesh divide
+        them, that in ``jax.sharding.auto_axes``, as in :func:`relujax.stack_spectrum`.
 
     Raises:
         ValueError: for ``steps`` or ``probes`` below 1.

@@ -106,8 +106,10 @@ def stack_spectrum(
         ``log_singular_values(x)``: as many as the lesser of inputs and outputs, descending, ``-inf`` beyond the rank;
         NaN where something is not finite. Directions that one factorisation finds further below its largest than the
         digits reach, about 15 nats (23 where ``compensated``; 35 and 53 in float64), are ``-inf`` too, though they may
-        not be zero: of one layer ``diag(1e20, 1, ..., 1, 1e-20)`` all but the first. ``jax.vmap`` it over examples.
-        Divided by the depth they are Lyapunov exponents: :func:`relujax.spectra.lyapunov_exponents`.
+        not be zero: of one layer ``diag(1e20, 1, ..., 1, 1e-20)`` all but the first. ``jax.vmap`` it over examples;
+        where explicit axes of a mesh divide them, that in ``jax.sharding.auto_axes(..., out_sharding=P(axis))``, for
+        loops under ``vmap`` do not know such axes. Divided by the depth they are Lyapunov exponents:
+        :func:`relujax.spectra.lyapunov_exponents`.
 
     Raises:
         ValueError: for no layers, an interval below 1, weights that are not finite, a body that changes shapes.

@@ -1,0 +1,77 @@
+"""Batches that a mesh of devices divides: the spectra of one device, divided as the examples are."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.own_precision
+
+# Devices are counted when jax starts, which it has by now: another process has four of them.
+PROGRAM = """
+import json
+import jax, jax.numpy as jnp, numpy as np, relujax as rx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+
+weights = jax.random.normal(jax.random.key(0), (4, 6, 6)) / 2
+points = np.asarray(jax.random.normal(jax.random.key(1), (8, 6)))
+key = jax.random.key(2)
+
+
+def layer(h, w):
+    return rx.leaky_relu(w @ h, 0.2)
+
+
+def net(x):
+    return jax.lax.scan(lambda h, w: (layer(h, w), None), x, weights)[0]
+
+
+def density(x):
+    found = rx.spectral_density(net, steps=3)(x, key)
+    return found.nodes, jnp.sum(found.weights * found.nodes, axis=-1)
+
+
+CASES = {
+    "spectrum": rx.spectrum(net),
+    "chunk": rx.spectrum(net, chunk=2),
+    "num": lambda x: rx.spectrum(net, num=2)(x, key),
+    "layer_spectra": rx.layer_spectra(net),
+    "stack_spectrum": rx.stack_spectrum(rx.Scan(layer, weights)),
+    "list of layers": rx.stack_spectrum([lambda h, w=w: layer(h, w) for w in weights]),
+    "spectral_density": density,
+}
+LOOPS = ("stack_spectrum", "list of layers", "spectral_density")  # their loops carry what is not divided at first
+faults = {name: [] for name in CASES}
+one = {name: jax.jit(jax.vmap(fun))(points) for name, fun in CASES.items()}
+for kind in (AxisType.Auto, AxisType.Explicit):
+    with jax.set_mesh(jax.make_mesh((4,), ("a",), axis_types=(kind,))):
+        x = jax.device_put(points, P("a", None))
+        for name, fun in CASES.items():
+            run = jax.vmap(fun)
+            if kind == AxisType.Explicit and name in LOOPS:
+                run = jax.sharding.auto_axes(run, out_sharding=P("a"))
+            found = jax.jit(run)(x)
+            for array, want in zip(jax.tree.leaves(found), jax.tree.leaves(one[name]), strict=True):
+                if not np.allclose(array, want, rtol=1e-4, atol=1e-4):
+                    faults[name].append(f"{kind.name}: got {array}, expected {want}")
+                if array.sharding.spec[:1] != ("a",):
+                    faults[name].append(f"{kind.name}: divided as {array.sharding}")
+print(json.dumps(faults))
+"""
+NAMES = ("spectrum", "chunk", "num", "layer_spectra", "stack_spectrum", "list of layers", "spectral_density")
+
+
+@pytest.fixture(scope="module")
+def faults():
+    four = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | four | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_divided_batch_has_the_spectra_of_one_device(name, faults):
+    assert not faults[name]
