@@ -191,11 +191,12 @@ def _vjp(split: _Split, fwd: Callable, bwd: Callable, traced: Sequence) -> tuple
 
 
 def _summed(cotangent: jax.Array, like: ArrayLike) -> jax.Array:
-    """The cotangent of an argument that was broadcast."""
-    shape = jnp.shape(like)
+    """The cotangent of an argument that was broadcast; on explicit axes of a mesh it lies where that one does."""
+    shape, place = jnp.shape(like), jax.typeof(like).sharding
     rank = cotangent.ndim - len(shape)
     axes = [i for i in range(cotangent.ndim) if i < rank or shape[i - rank] != cotangent.shape[i]]
-    return cotangent.sum(axes).reshape(shape).astype(jnp.result_type(like))
+    summed = cotangent.sum(axes).reshape(shape).astype(jnp.result_type(like))
+    return summed if jax.typeof(summed).sharding.spec == place.spec else jax.sharding.reshard(summed, place)
 
 
 def _jvp(split: _Split, fwd: Callable, bwd: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:

@@ -76,6 +76,20 @@ def check(case, names, run, shape, sharding, local=True):
                 faults[name].append(f"{case}: {error}")
 
 
+PARAMETERS = [(name, p) for name, row in ELEMENTWISE.items() for p, v in row.example.items() if isinstance(v, float)]
+
+
+def parameter_gradients(x, ones):
+    # Of what a layer learns per channel, while its channels are divided.
+
+    def gradient(name, parameter):
+        row = ELEMENTWISE[name]
+        learnt = ones * np.float32(row.example[parameter])
+        return jax.grad(lambda p: row.fun(x, **dict(row.example) | {parameter: p}).sum())(learnt)
+
+    return {f"{name} {parameter}": gradient(name, parameter) for name, parameter in PARAMETERS}
+
+
 def mesh_of(kind):
     return jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind, kind))
 
@@ -98,6 +112,12 @@ for kind in (AxisType.Auto, AxisType.Explicit):
         check(f"{kind.name}, examples", gathered, value_and_slope, WHOLE, examples, local=False)
 with jax.set_mesh(mesh_of(AxisType.Explicit)) as _:
     check("Explicit, cut bytes", PACKED, value_and_slope, CUT, NamedSharding(mesh_of(AxisType.Explicit), CUT_SPEC))
+    ones = np.ones((1, WHOLE[1]), np.float32)
+    want = jax.jit(parameter_gradients)(array(WHOLE), ones)
+    found = jax.jit(parameter_gradients)(jax.device_put(array(WHOLE), P("a", "b")), ones)
+    for key, gradient in found.items():
+        if gradient.sharding.spec != P(None, None) or not np.allclose(gradient, want[key], rtol=1e-4, atol=1e-5):
+            faults[key.split()[0]].append(f"Explicit, the gradient of {key}: {gradient.sharding.spec}")
 mesh = mesh_of(AxisType.Auto)
 local = lambda name: jax.shard_map(value_and_slope(name), mesh=mesh, in_specs=CUT_SPEC, out_specs=CUT_SPEC)
 check("shard_map", [*PACKED, *OTHERS], local, CUT, NamedSharding(mesh, CUT_SPEC))
