@@ -248,6 +248,17 @@ def test_a_signal_whose_squares_underflow_overflow_or_are_not_numbers(rows):
     assert signal.zeros.tolist() == [0, rows // 2 - 1, rows - 2]
 
 
+def activations_more(loss, weights, x):
+    """What the gradient takes more with statistics than without, in arrays of the size of ``x``."""
+    weights = [jax.ShapeDtypeStruct(shape, "float32") for shape in weights]
+    x = jax.ShapeDtypeStruct(x, "float32")
+    plain, probed = (
+        jax.jit(step).lower(weights, x).compile().memory_analysis().temp_size_in_bytes
+        for step in (jax.grad(loss), rx.probe_grad(loss))
+    )
+    return (probed - plain) / (4 * x.size)
+
+
 @pytest.mark.parametrize("act", [rx.elu, jnp.tanh], ids=["elu", "tanh"])
 def test_statistics_of_a_layer_take_no_memory_while_the_next_ones_are_measured(act):
     def loss(weights, x):
@@ -256,16 +267,17 @@ def test_statistics_of_a_layer_take_no_memory_while_the_next_ones_are_measured(a
             x = act(x @ w)
         return jnp.sum((x @ last) ** 2)
 
-    def activations_more(layers):
-        weights, x = (
-            [jax.ShapeDtypeStruct((32, 32), "float32")] * (layers + 1),
-            jax.ShapeDtypeStruct((512, 32), "float32"),
-        )
-        plain, probed = (
-            jax.jit(step).lower(weights, x).compile().memory_analysis().temp_size_in_bytes
-            for step in (jax.grad(loss), rx.probe_grad(loss))
-        )
-        return (probed - plain) / (4 * x.size)
-
     # Beside activations there are, per layer, counts and sums of 32 units and of 512 examples.
-    assert activations_more(5) - activations_more(2) < 1.5
+    more = [activations_more(loss, [(32, 32)] * (layers + 1), (512, 32)) for layers in (2, 5)]
+    assert more[1] - more[0] < 1.5
+
+
+@pytest.mark.parametrize("act", [jax.nn.relu, rx.relu], ids=["jax.nn", "relujax"])
+def test_an_output_that_only_the_loss_takes_is_not_kept_until_the_backward_pass(act):
+    def loss(weights, x):
+        for w in weights:
+            x = act(x @ w)
+        return jnp.sum(x**2)
+
+    # Counts and sums of 128 units and of 512 examples, in two layers.
+    assert activations_more(loss, [(128, 128)] * 2, (512, 128)) < 0.5
