@@ -95,9 +95,10 @@ def stack_spectrum(
         interval: layers between two factorisations. By default a :class:`Scan` takes as many as part directions by no
             more than 6 nats (12 where ``compensated``, 18 in float64): it predicts their number from the spread it has
             met, and takes fewer where they part more. Gaussian layers of width 128 part theirs by some 7 nats each, and
-            are factored one by one; orthogonal ones in groups. Examples under one ``jax.vmap`` decide together. A list
-            is factored at every layer. A number that is too large loses the smallest values, which come out as
-            ``-inf``.
+            are factored one by one; orthogonal ones in groups, which saves time and costs digits: in float32 the
+            smallest values of 1,000 orthogonal leaky layers of width 64 are right to 2e-2 nats, with ``interval=1`` to
+            4e-3. Examples under one ``jax.vmap`` decide together. A list is factored at every layer. A number that is
+            too large loses the smallest values, which come out as ``-inf``.
         compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them, whole; by
             default in float32 where no layer has more than 32 inputs or outputs (inputs of a narrowing first layer
             aside).
