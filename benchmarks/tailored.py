@@ -1,14 +1,15 @@
 """A plain MLP of 100 layers, without skips or norms, on scikit-learn's digits: ReLU beside its tailored kin.
 
 ReLU with He's initialisation maps all digits onto one direction and does not train; the leaky rectifier that
-``rx.theory.tailor`` bends to that depth does, with the same optimiser, steps, widths and inputs. Neither has
-biases: with them Adam brings ReLU to 64 %.
+``rx.theory.tailor`` bends to that depth does, with the same optimiser, steps, widths and inputs, whatever weights are
+drawn. Neither has biases: with them Adam brings ReLU to 64 %.
 
 python -m benchmarks.tailored
 """
 
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from relujax import study
 from ._common import finish
 
 DEPTH, WIDTH, BATCH, EPOCHS, RATE = 100, 128, 64, 20, 3e-4
+SEEDS = 8
 
 Params = dict[str, jax.Array]
 
@@ -47,13 +49,12 @@ def logits(act: Callable, params: Params, x: jax.Array) -> jax.Array:
     return h @ params["last"]
 
 
-def train(act: Callable, variance: float, data: Any) -> tuple[float, float]:
-    """Accuracy on the test images, and the last epoch's training loss."""
+def train(act: Callable, variance: float, data: Any) -> tuple[list[float], list[float]]:
+    """Accuracies on the test images, and the last epoch's training losses, per seed of the weights."""
     x, y, held_x, held_y = data
     steps = EPOCHS * (len(x) // BATCH)
     schedule = optax.warmup_cosine_decay_schedule(0.0, RATE, steps // 10, steps)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    params = parameters(jax.random.key(0), x.shape[1], 10, variance)
 
     def loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits(act, params, x), y).mean()
@@ -67,12 +68,14 @@ def train(act: Callable, variance: float, data: Any) -> tuple[float, float]:
     @jax.jit
     def run(params: Params, batches: jax.Array) -> Any:
         (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
-        return jnp.mean(logits(act, params, held_x).argmax(1) == held_y), losses
+        return jnp.mean(logits(act, params, held_x).argmax(1) == held_y), losses[-(steps // EPOCHS) :].mean()
 
     shuffle = np.random.default_rng(0)
     batches = np.stack([shuffle.permutation(len(x))[: steps // EPOCHS * BATCH] for _ in range(EPOCHS)])
-    accuracy, losses = run(params, jnp.asarray(batches.reshape(steps, BATCH)))
-    return float(accuracy), float(losses[-(steps // EPOCHS) :].mean())
+    batches = jnp.asarray(batches.reshape(steps, BATCH))
+    drawn = [parameters(jax.random.key(seed), x.shape[1], 10, variance) for seed in range(SEEDS)]
+    found = [run(params, batches) for params in drawn]
+    return [float(accuracy) for accuracy, _ in found], [float(loss) for _, loss in found]
 
 
 def _unit(x: np.ndarray) -> jax.Array:
@@ -91,16 +94,32 @@ def main() -> None:
     }
     start, rows = time.perf_counter(), []
     for name, (act, variance) in sides.items():
-        accuracy, loss = train(act, variance, data)
-        rows.append({"activation": name, "training loss": loss, "test accuracy": accuracy})
-    seconds = time.perf_counter() - start
-    relu, leaky = (row["test accuracy"] for row in rows)
+        accuracies, losses = train(act, variance, data)
+        rows.append(
+            {
+                "activation": name,
+                "training loss": median(losses),
+                "test accuracy": median(accuracies),
+                "lowest": min(accuracies),
+                "highest": max(accuracies),
+            }
+        )
+    seconds = (time.perf_counter() - start) / SEEDS
+    relu, leaky = rows
     claims = {
-        f"ReLU does not train: at most 35 % ({100 * relu:.1f} %)": relu <= 0.35,
-        f"the tailored leaky ReLU reaches at least 95 % ({100 * leaky:.1f} %)": leaky >= 0.95,
-        f"both runs take at most two minutes ({seconds:.0f} s)": seconds <= 120,
+        f"ReLU does not train: at most 50 %, whatever the seed ({100 * relu['highest']:.1f} %)": relu["highest"] <= 0.5,
+        f"the tailored leaky ReLU reaches at least 95 % in the median ({100 * leaky['test accuracy']:.1f} %)": (
+            leaky["test accuracy"] >= 0.95
+        ),
+        f"and 94 % with each seed ({100 * leaky['lowest']:.1f} %)": leaky["lowest"] >= 0.94,
+        f"both runs of a seed take at most two minutes ({seconds:.0f} s)": seconds <= 120,
     }
-    finish("tailored", rows, claims, f"A plain MLP of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs of the digits")
+    finish(
+        "tailored",
+        rows,
+        claims,
+        f"A plain MLP of {DEPTH} layers of {WIDTH}, {EPOCHS} epochs of the digits, {SEEDS} seeds",
+    )
 
 
 if __name__ == "__main__":
