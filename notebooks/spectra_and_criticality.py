@@ -14,17 +14,22 @@ if importlib.util.find_spec("relujax") is None:  # in Colab
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
 
 # %%
+import functools
 import os
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 
 import relujax as rx
+from relujax import study
 
 SHORT = "RELUJAX_SHORT" in os.environ  # as the tests run it
-WIDTH, DEPTHS, NETWORKS = 32, *(((1, 4), 20) if SHORT else ((1, 4, 16, 64, 256), 200))
+WIDTH, DEPTHS = 32, (1, 4) if SHORT else (1, 4, 16, 64, 256)
+NETWORKS = {32: 8} if SHORT else {32: 200, 128: 50, 512: 8}  # by width
+EPOCHS, UNITS = (1, 256) if SHORT else (20, 1024)
 
 
 def stack(activation, kernel_init, depth, seed=0):
@@ -68,53 +73,187 @@ for title, (activation, init) in stacks.items():
 
 # %% [markdown]
 # ## How far a gradient strays
-# At finite width the logarithm of a gradient's squared norm walks at random. For ReLU the law is exact: every layer
-# adds the same mean and variance.
+# At finite width the logarithm of a gradient's squared norm walks at random. For ReLU and leaky ReLU the law is exact:
+# every layer adds the same mean and variance. For tanh and GELU it is one layer's law. Tanh keeps to it; GELU, whose
+# fixed point is not stable without biases, does not: its signal shrinks, and its gradient with it.
 
 # %%
-law = rx.theory.log_norm_law("relu", WIDTH)
+FUNCTIONS = {
+    "relu": rx.relu,
+    "leaky_relu(0.2)": rx.activation("leaky_relu", negative_slope=0.2),
+    "tanh": rx.tanh,
+    "gelu": rx.gelu,
+}
 
 
-@jax.jit
-@jax.vmap
-def log_norms(key):
-    """Of one direction through 100 ReLU layers."""
-    start, tangent, draw = jax.random.split(key, 3)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def log_norms(fun, second, width, keys):
+    """Log squared length of a tangent after each of 100 layers, per network: ``(networks, 100)``."""
 
     def layer(state, key):
-        h, u = state
-        w = jax.random.normal(key, (WIDTH, WIDTH), "float32") * jnp.sqrt(2 / WIDTH).astype("float32")
-        h, u = jax.jvp(lambda h: rx.relu(h @ w), (h,), (u,))
-        return (h, u), jnp.log(jnp.sum(u**2))
+        h, u, log = state
+        w = jax.random.normal(key, (width, width)) / (width * second) ** 0.5
+        h, u = jax.jvp(lambda h: fun(h @ w), (h,), (u,))
+        log += jnp.log(jnp.sum(u**2))
+        return (h, u / jnp.linalg.norm(u), log), log
 
-    h, u = (jax.random.normal(k, (WIDTH,), "float32") for k in (start, tangent))
-    return jax.lax.scan(layer, (h, u / jnp.linalg.norm(u)), jax.random.split(draw, 100))[1]
+    def network(key):
+        start, tangent, draw = jax.random.split(key, 3)
+        h, u = (jax.random.normal(k, (width,)) for k in (start, tangent))
+        h *= (width * second) ** 0.5 / jnp.linalg.norm(h)  # the first pre-activations have variance 1
+        return jax.lax.scan(layer, (h, u / jnp.linalg.norm(u), 0.0), jax.random.split(draw, 100))[1]
+
+    return jax.lax.map(network, keys, batch_size=8)
 
 
-walks = np.asarray(log_norms(jax.random.split(jax.random.key(2), NETWORKS)))
-end = walks[:, -1]
-low, high = law.band(100)
-outside = np.mean((end < low) | (end > high))
-print(f"after 100 layers: law {100 * law.mean:.2f} +- {10 * law.variance**0.5:.2f} nats, ", end="")
-print(f"{NETWORKS} networks {end.mean():.2f} +- {end.std():.2f}; {outside:.1%} outside of 99 %")
+walks = {}
+print(f"{'':15} {'width':>5} {'depth':>5} {'predicted':>9} {'measured':>8} {'z':>6} {'outside of 99 %':>15}")
+for name, fun in FUNCTIONS.items():
+    for width, networks in NETWORKS.items():
+        keys = jax.random.split(jax.random.key(width), networks)
+        walks[name, width] = np.asarray(log_norms(fun, rx.theory.moments(fun).second, width, keys))
+        law = rx.theory.log_norm_law(fun, width)
+        for depth in (1, 10, 30, 100):
+            ends, (low, high) = walks[name, width][:, depth - 1], law.band(depth)
+            z = (ends.mean() - depth * law.mean) / (depth * law.variance / networks) ** 0.5
+            outside = np.mean((ends < low) | (ends > high))
+            print(f"{name:15} {width:5} {depth:5} {depth * law.mean:9.2f} {ends.mean():8.2f} {z:6.1f} {outside:15.0%}")
 
 # %% [markdown]
-# Batch normalisation before a ReLU makes squared gradients *grow* at initialisation, by this factor per layer:
+# ## Where BatchNorm makes gradients grow
+# Batch normalisation before a ReLU makes squared gradients *grow* at initialisation, by a factor per layer that depends
+# on the batch. Predicted for wide layers, and measured in layers of 1024 units;
+# the layers next to the input and to the output have not come to it:
+
 
 # %%
-for batch in (8, 32, 128, None):
+@functools.partial(jax.jit, static_argnums=2)
+def squared_gradients(key, x, layers=12):
+    """At the output of each layer, the last one's first."""
+
+    def layer(x, w):
+        h = x @ w
+        centred = h - h.mean(axis=0)
+        return rx.relu(centred / jnp.sqrt(jnp.mean(centred**2, axis=0)))
+
+    pulls = []
+    *keys, last = jax.random.split(key, layers + 1)
+    for key in keys:
+        w = jax.random.normal(key, (x.shape[1], x.shape[1])) * (2 / x.shape[1]) ** 0.5
+        x, pull = jax.vjp(lambda x, w=w: layer(x, w), x)
+        pulls.append(pull)
+    squares = [g := jax.random.normal(last, x.shape)]
+    for pull in reversed(pulls):
+        [g] = pull(g)
+        squares.append(g)
+    return jnp.stack([jnp.sum(g**2) for g in squares])
+
+
+grown = {}
+for batch in (8, 128) if SHORT else (8, 32, 128):
+    x = jax.random.normal(jax.random.key(batch), (batch, UNITS))
+    grown[batch] = np.asarray(squared_gradients(jax.random.key(0), x))
+    steady = np.exp(np.diff(np.log(grown[batch]))[2:10].mean())
     growth = rx.theory.batch_norm_growth(batch)
-    print(f"batch {batch or 'infinite'}: x{growth:.4f} per layer, x{growth**50:.1e} over 50 layers")
+    print(f"batch {batch:8}: predicted x{growth:.4f} per layer, measured x{steady:.4f}; x{growth**50:.1e} over 50")
+growth = rx.theory.batch_norm_growth(None)
+print(f"batch infinite: predicted x{growth:.4f} per layer; x{growth**50:.1e} over 50")
+
+# %% [markdown]
+# ## A hundred plain layers that train
+# Without skips, norms or biases, ReLU with He's initialisation maps all digits onto nearly one direction, and hardly
+# trains. `rx.theory.tailor` bends the leaky ReLU so that a stack of just this depth keeps directions apart. Same
+# optimiser, steps, widths and inputs:
 
 # %%
-figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
-for ax, (title, fan) in zip(axes, fans.items(), strict=False):
-    ax.plot(DEPTHS, np.where(np.isfinite(fan), fan, np.nan), "o-", color="#0072B2", alpha=0.5, markersize=3)
+digits = study.digits()
+(images, labels), (held_images, held_labels) = digits.train, digits.test
+images, held_images = (a / np.sqrt(np.mean(a**2, axis=1, keepdims=True)) for a in (images, held_images))
+shuffle = np.random.default_rng(0)
+batches = np.concatenate([shuffle.permutation(len(images))[: len(images) // 64 * 64].reshape(-1, 64)] * EPOCHS)
+
+
+def train(act, variance, depth=100, width=128):
+    """Training losses, and the accuracy on images that were held out."""
+    draw = jax.nn.initializers.variance_scaling(variance, "fan_in", "normal")
+    first, hidden, last = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "first": draw(first, (images.shape[1], width)),
+        "hidden": jax.vmap(lambda key: draw(key, (width, width)))(jax.random.split(hidden, depth - 1)),
+        "last": draw(last, (width, 10)),
+    }
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 3e-4, len(batches) // 10, len(batches))
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+    def logits(params, x):
+        h = jax.lax.scan(lambda h, w: (act(h @ w), None), act(x @ params["first"]), params["hidden"])[0]
+        return h @ params["last"]
+
+    def loss(params, x, y):
+        return optax.softmax_cross_entropy_with_integer_labels(logits(params, x), y).mean()
+
+    @jax.jit
+    def run(params, x, y):
+        def step(carry, rows):
+            params, state = carry
+            value, grads = jax.value_and_grad(loss)(params, x[rows], y[rows])
+            updates, state = optimiser.update(grads, state, params)
+            return (optax.apply_updates(params, updates), state), value
+
+        (params, _), losses = jax.lax.scan(step, (params, optimiser.init(params)), batches)
+        return losses, jnp.mean(logits(params, held_images).argmax(1) == held_labels)
+
+    losses, accuracy = run(params, jnp.asarray(images), jnp.asarray(labels))
+    return np.asarray(losses), float(accuracy)
+
+
+tailored = rx.theory.tailor("leaky_relu", 100)
+trained = {
+    "ReLU, He": train(rx.relu, 2.0),
+    f"leaky ReLU, slope {tailored.negative_slope:.3f}": train(tailored, 1.0),
+}
+for name, (_, accuracy) in trained.items():
+    print(f"{name}: {accuracy:.1%} of the held-out digits")
+
+# %%
+BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
+figure, axes = plt.subplots(2, 3, figsize=(12, 6.6), layout="constrained")
+for ax, (title, fan) in zip(axes[0], fans.items(), strict=False):
+    ax.plot(DEPTHS, np.where(np.isfinite(fan), fan, np.nan), "o-", color=BLUE, alpha=0.5, markersize=3)
     ax.set(title=title, xlabel="layers", ylabel="log singular value", xscale="log")
-axes[2].plot(range(1, 101), walks.T, color="grey", alpha=0.15, linewidth=0.7)
-for edge in np.array([law.band(depth) for depth in range(1, 101)]).T:
-    axes[2].plot(range(1, 101), edge, color="#D55E00")
-axes[2].set(title="log gradient norm, and the law's 99 % band", xlabel="layers", ylabel="nats")
-for ax in axes:
+
+layers = np.arange(1, 101)
+law = rx.theory.log_norm_law("relu", WIDTH)
+axes[0, 2].plot(layers, walks["relu", WIDTH][:20].T, color=GREY, alpha=0.5, linewidth=0.7)
+axes[0, 2].plot(layers, [law.band(depth) for depth in layers], color=RED)
+axes[0, 2].set(
+    title=f"ReLU, width {WIDTH}: 20 networks, and 99 %", xlabel="layers", ylabel="log squared gradient, nats"
+)
+
+width = max(NETWORKS)
+for (name, fun), colour in zip(FUNCTIONS.items(), (BLUE, GREEN, RED, GREY), strict=True):
+    axes[1, 0].plot(layers, walks[name, width].mean(axis=0), color=colour, label=name)
+    axes[1, 0].plot(layers, layers * rx.theory.log_norm_law(fun, width).mean, "--", color=colour, linewidth=0.9)
+axes[1, 0].set(title=f"Width {width} (dashed: predicted)", xlabel="layers", ylabel="log squared gradient, nats")
+axes[1, 0].legend(frameon=False)
+
+for (batch, squares), colour in zip(grown.items(), (BLUE, RED, GREEN), strict=False):
+    back = np.arange(len(squares))
+    growth = rx.theory.batch_norm_growth(batch)
+    axes[1, 1].plot(back, squares / squares[2], "o", color=colour, markersize=4, label=f"batch {batch}")
+    axes[1, 1].plot(back, growth ** (back - 2.0), "--", color=colour, linewidth=0.9)
+axes[1, 1].set(
+    title="BatchNorm (dashed: predicted)",
+    xlabel="layers back from the output",
+    ylabel="squared gradient",
+    yscale="log",
+)
+axes[1, 1].legend(frameon=False)
+
+for (name, (losses, accuracy)), colour in zip(trained.items(), (GREY, BLUE), strict=True):
+    axes[1, 2].plot(losses, color=colour, linewidth=0.9, label=f"{name}: {accuracy:.0%}")
+axes[1, 2].set(title="100 plain layers on the digits", xlabel="step", ylabel="training loss", ylim=(0, 3.5))
+axes[1, 2].legend(loc="upper right", edgecolor="none", framealpha=0.9)
+for ax in axes.flat:
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
