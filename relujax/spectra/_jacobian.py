@@ -27,6 +27,19 @@ def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array
     return _each(lambda row: pull(row)[0], out, chunk)
 
 
+def magnitude(x: jax.Array) -> jax.Array:
+    """The power of two at or below the largest entry, by which to divide what is squared; 1 for zeros and no numbers.
+
+    >>> magnitude(jnp.array([3e-30, -5e-30])).item() == 2.0**-98
+    True
+    """
+    largest = jnp.max(jnp.abs(x), initial=0)
+    usual = jnp.isfinite(largest) & (largest > 0)
+    exponent = jnp.frexp(jnp.where(usual, largest, 1))[1] - 1
+    least = jnp.finfo(x.dtype).minexp  # so that one over it is a number too
+    return jax.lax.stop_gradient(jnp.ldexp(jnp.ones((), x.dtype), jnp.clip(exponent, least, -least)))
+
+
 def _each(linear: Callable, space: Any, chunk: int | None) -> jax.Array:
     """What a linear map makes of the unit vectors of a space: one row each."""
     if chunk is None or chunk >= space.size:
