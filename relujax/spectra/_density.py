@@ -68,8 +68,8 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
         ``density(x, key) -> SpectralDensity``. ``jax.vmap`` it over examples.
 
     Raises:
-        ValueError: for ``steps`` or ``probes`` below 1.
-        TypeError: for a point that is not floating, or no key.
+        ValueError: for ``steps`` or ``probes`` below 1, or no outputs.
+        TypeError: for a point or outputs that are not floating, or no key.
 
     Cost: ``steps * probes`` passes of both modes, ``steps * probes * outputs`` numbers.
 
@@ -88,6 +88,8 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
         check_key(key)
         flat_fun, flat = raveled(fun, x)
         out, pull = jax.vjp(flat_fun, flat)
+        if not out.size:
+            raise ValueError("got a function without outputs: expected at least one number; return what it computes")
         _, push = jax.linearize(flat_fun, flat)
 
         starts = jax.random.normal(key, (probes, out.size), widen(out).dtype)

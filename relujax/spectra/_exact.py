@@ -31,7 +31,7 @@ def spectrum(fun: Callable, *, num: int | None = None, chunk: int | None = None)
 
     Raises:
         ValueError: for ``num`` or ``chunk`` out of range.
-        TypeError: for a point that is not floating, or no key.
+        TypeError: for a point that is not floating, complex or whole-numbered outputs, or no key.
 
     Cost: ``min(m, n)`` passes (forward mode where the inputs are fewer, reverse mode where the outputs are), ``m n``
     numbers beside the activations of ``chunk`` passes, and one SVD; values below ``max(m, n) eps`` of the largest are

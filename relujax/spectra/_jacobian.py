@@ -7,11 +7,19 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ._checks import check_outputs
+
 
 def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
     """``fun`` from vector to vector, and the vector ``x``."""
     flat, unravel = ravel_pytree(x)
-    return lambda flat: ravel_pytree(fun(unravel(flat)))[0], flat
+
+    def flat_fun(flat: jax.Array) -> jax.Array:
+        out = fun(unravel(flat))
+        check_outputs(out)
+        return ravel_pytree(out)[0]
+
+    return flat_fun, flat
 
 
 def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array:

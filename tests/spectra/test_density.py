@@ -47,6 +47,8 @@ def test_errors_say_what_was_got_and_what_to_do():
         rx.spectral_density(rx.relu)(x)
     with pytest.raises(TypeError, match=r"got a point with int32 numbers"):
         rx.spectral_density(rx.relu)(np.ones(3, np.int32), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"got a function without outputs: expected at least one number"):
+        rx.spectral_density(lambda x: x[:0])(x, jax.random.key(0))
 
 
 def test_examples_stay_apart_under_vmap():
