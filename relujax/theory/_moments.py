@@ -80,7 +80,7 @@ class Sample:
     """
 
     def __init__(self, fun: Elementwise, q: float, mean: float = 0.0) -> None:
-        deviation = float(np.sqrt(q))
+        self._deviation = deviation = float(np.sqrt(q))
         features = np.asarray(fun.features(deviation + abs(mean))) - mean
         self.fun, self.edges = fun, gaussian_edges(features, deviation)
         z, weights = panels(self.edges)
@@ -90,13 +90,22 @@ class Sample:
 
     @functools.cached_property
     def second(self) -> float:
-        """``E f(u)^2``."""
-        return float(self.weights @ self.value**2)
+        """``E f(u)^2``; infinite where it is beyond float64."""
+        with np.errstate(over="ignore"):
+            return float(self.weights @ self.value**2)
 
     @functools.cached_property
     def slope_second(self) -> float:
         """``E f'(u)^2``."""
         return float(self.weights @ self.slope**2)
+
+    @functools.cached_property
+    def slope_is_derivative(self) -> bool:
+        r"""Whether no jump is missed: :math:`E f' = E f z`, :math:`E f' z = E f (z^2 - 1)` in standard deviations."""
+        slope = self._deviation * self.slope
+        missed = [self.value * self.z - slope, self.value * (self.z**2 - 1) - slope * self.z]
+        scale = np.sqrt(self.second) + self._deviation * np.sqrt(self.slope_second)
+        return all(abs(self.weights @ v) <= 1e-5 * scale for v in missed)
 
     def check(self) -> None:
         """Raise where moments diverge, or are nothing."""
@@ -114,5 +123,9 @@ class Sample:
 
 def positive(q: float, name: str = "q") -> None:
     """Raise for what is not a positive finite variance."""
-    if not 0 < q < np.inf:
+    try:
+        known = bool(0 < q < np.inf)
+    except (TypeError, ValueError):  # no number, or many
+        known = False
+    if not known:
         raise ValueError(f"got {name}={q}: expected a positive variance; pass a finite number above 0")

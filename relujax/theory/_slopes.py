@@ -68,6 +68,11 @@ def required_sides(f: str | Callable, needed_by: str) -> tuple[float, float]:
     return bent.left, bent.right
 
 
+def no_slope(f: str | Callable) -> ValueError:
+    """What to raise where there is no gradient."""
+    return ValueError(f"got {f!r}, whose slope is 0: expected an activation that passes a gradient")
+
+
 def _steepest(squared: Callable, points: np.ndarray) -> float:
     reach = np.array([points[0], points[-1]])
     if squared(2 * reach).max() > 1.5 * squared(reach).max():

@@ -236,3 +236,27 @@ def test_a_callable_that_cannot_be_hashed():
             return self["by"] * jax.nn.relu(x)
 
     assert rx.theory.moments(Scaled(by=np.float64(3))).second == pytest.approx(4.5, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "f", [jax.nn.softmax, jax.nn.log_softmax, jnp.cumsum, jnp.sort, lambda x: x - x.mean(), lambda x: x / x.max()]
+)
+def test_functions_of_a_whole_array_are_refused(f):
+    with pytest.raises(ValueError, match=r"whose values depend on those beside them: expected an elementwise function"):
+        rx.theory.moments(f)
+
+
+def test_a_module_whose_parameter_has_changed_is_looked_at_again():
+    from flax import nnx
+
+    module = nnx.PReLU(negative_slope_init=0.0)
+    assert rx.theory.moments(module).second == pytest.approx(0.5)
+    module.negative_slope[...] = jnp.float32(0.5)
+    assert rx.theory.moments(module).second == pytest.approx(0.625)
+    assert rx.theory.moments(module.__call__).second == pytest.approx(0.625)
+
+
+@pytest.mark.parametrize("q", ["1", [1.0, 2.0], None])
+def test_a_variance_is_a_number(q):
+    with pytest.raises(ValueError, match=r"got q=.*: expected a positive variance"):
+        rx.theory.moments("relu", q)
