@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..functions import ACTIVATIONS, activation
+from ..functions import ACTIVATIONS, Activation, activation
 from ._features import features
 
 _CHUNK = 1024  # short evaluations go in chunks of this length, so that one shape is compiled
@@ -91,16 +91,27 @@ def _build(f: Any, stated: tuple[float, ...] | None) -> Elementwise:
     fun = activation(f) if isinstance(f, str) else f
     inner = fun.func if isinstance(fun, functools.partial) else fun
     row = next((row for row in ACTIVATIONS.values() if row.fun is inner), None)
-    if isinstance(f, str) and row is not None and row.example:
-        fun = activation(f, **row.example)
     label = repr(f) if isinstance(f, str) else getattr(inner, "__name__", repr(inner))
     if row is not None and not row.elementwise:
         raise ValueError(f"got {label}: expected an elementwise function; take one whose registry row says so")
+    if isinstance(f, str) and row is not None:
+        fun = _at_first(row)
     known = (row.kinks if row else ()) if stated is None else stated
     found = Elementwise(fun, label, known)
     if row is None:
         _check_elementwise(found)
     return found
+
+
+def _at_first(row: Activation) -> Callable:
+    """A member by name: learnable parameters have their initial values, and nothing is drawn."""
+    needed = [name for name in row.needs if name != "key"]
+    if needed:
+        raise ValueError(
+            f"got {row.name!r}, which needs {' and '.join(needed)}: expected a function of one array; bind what it "
+            f"needs, as by rx.activation({row.name!r}, {needed[0]}=...)"
+        )
+    return activation(row.name, **row.learnt, **({"key": None} if row.draws else {}))
 
 
 def _holds_arrays(owner: Any) -> bool:

@@ -38,7 +38,8 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
     r"""Moments of an activation and of its slope under a centred Gaussian.
 
     Args:
-        f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
+        f: a key of :data:`relujax.ACTIVATIONS`, with parameters that are learnt at their initial values; or an
+            elementwise JAX function, such as ``rx.activation("relu_n", n=2.0)``.
         q: variance of the pre-activation.
         kinks: points where ``f`` is not smooth, where they are known; others are found.
 
@@ -46,7 +47,8 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
         :class:`Moments`, to about 1e-14 (Gauss-Legendre quadrature in float64, split at the kinks).
 
     Raises:
-        ValueError: for ``q <= 0``, an unknown name, a function that is not elementwise, or moments that are not finite.
+        ValueError: for ``q <= 0``, an unknown name, one that needs further arguments, a function that is not
+            elementwise, or moments that are not finite.
 
     Cost: 0.2 s to compile a new function and 30 ms to find its kinks, once; then a millisecond.
 

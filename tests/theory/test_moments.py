@@ -260,3 +260,21 @@ def test_a_module_whose_parameter_has_changed_is_looked_at_again():
 def test_a_variance_is_a_number(q):
     with pytest.raises(ValueError, match=r"got q=.*: expected a positive variance"):
         rx.theory.moments("relu", q)
+
+
+@pytest.mark.parametrize(("name", "needs"), [("swiglu", "up"), ("relu_n", "n"), ("threshold", "threshold and value")])
+def test_members_that_need_arguments_are_not_known_by_name(name, needs):
+    with pytest.raises(ValueError, match=rf"got '{name}', which needs {needs}: .*rx.activation\('{name}', {needs[:2]}"):
+        rx.theory.moments(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("pelu", lambda x: jnp.where(x > 0, x, jnp.expm1(jnp.minimum(x, 0)))),
+        ("srelu", lambda x: jnp.where(x > 0, x, 0.2 * x)),
+        ("flexible_relu", lambda x: jnp.maximum(x, 0)),
+    ],
+)
+def test_members_with_learnt_parameters_are_taken_at_their_initial_values(name, plain):
+    assert_moments(rx.theory.moments(name), [getattr(rx.theory.moments(plain), one) for one in NAMES])
