@@ -101,6 +101,8 @@ def log_norm_law(
     scale = float(weights @ values)
     if not scale:
         raise no_slope(f)
+    if of == "jacobian" and not law.resolved:
+        raise ValueError(f"got {f!r}, whose slope has a pole: expected slopes of finite sixth moment")
     values = values / (scale * width)  # on the scale of the grid, whatever the weights
     unit = _fixed if law.sides is None and of == "signal" else _times_squared_normal
     mean, variance = _log_moments(lambda t: unit(t[:, None] * values, weights), width)
