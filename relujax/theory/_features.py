@@ -32,8 +32,7 @@ def features(evaluate: Evaluate, deviation: float, known: tuple[float, ...]) -> 
     for grid in (_grid(reach, known, 1.0137), _grid(reach, known, 1.0823)):
         found = _bisect(evaluate, grid, scale, reach * 1e-16)[1]
         kinks |= {k for k in found if not _near(k, kinks)}
-    # Where a function is merely steep, an edge may hide the steep part from both panels beside it: none where nothing is
-    # sharp, and what another grid cuts.
+    # An edge may hide what is merely steep from both panels beside it: none where nothing is sharp, and another grid.
     sharp = (*known, *(k for k in kinks if k not in known and _sharp(evaluate, k, scale)))
     refined, other = (_grid(reach, sharp, factor) for factor in (1.0137, 1.0823))
     cuts = {*_bisect(evaluate, refined, scale, _FINEST)[0], *_bisect(evaluate, other, scale, _FINEST)[0]} - {*other}

@@ -299,9 +299,7 @@ def test_waves_are_resolved(frequency, q):
 
 
 def test_waves_that_are_not_resolved_are_refused():
-    with pytest.raises(
-        ValueError, match=r"got sin, which changes too fast for quadrature at a standard"
-    ):
+    with pytest.raises(ValueError, match=r"got sin, which changes too fast for quadrature at a standard"):
         rx.theory.moments(jnp.sin, 1e8)
 
 
