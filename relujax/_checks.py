@@ -27,6 +27,8 @@ def hidden_widths(widths: Sequence[Any]) -> list[int]:
     >>> hidden_widths((64, 32))
     [64, 32]
     """
+    if not hasattr(widths, "__len__"):
+        raise ValueError(f"got widths={widths!r}: expected the number of units of each hidden layer, such as [64, 64]")
     if not len(widths):
         raise ValueError("got no widths: expected the number of units of each hidden layer, such as [64, 64]")
     return [whole("width", n) for n in widths]

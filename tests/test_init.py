@@ -28,11 +28,22 @@ KNOWN = {
 }
 
 
+def arguments(row):
+    """What the members need, and initial values of what they learn."""
+    return {name: row.example[name] for name in row.needs} | dict(row.learnt)
+
+
+def bound(name):
+    """By name where that is enough."""
+    row = rx.ACTIVATIONS[name]
+    return rx.activation(name, **arguments(row)) if {*row.needs} - {"key"} else name
+
+
 def second_moment(row):
     """By adaptive quadrature of the plain formula in float64."""
 
     def integrand(z):
-        return float(row.plain(np.float64(z), **row.example)) ** 2 * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+        return float(row.plain(np.float64(z), **arguments(row))) ** 2 * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
 
     edges = [-12, *(k for k in (*row.kinks, 0.0)), 12]
     with jax.enable_x64(True):
@@ -58,7 +69,7 @@ def draw(f, shape, dtype=jnp.float32):
 
 @pytest.mark.parametrize("name", SECOND_MOMENTS)
 def test_the_variance_is_one_over_fan_in_and_second_moment(name):
-    weights = draw(name, (1600, 100))
+    weights = draw(bound(name), (1600, 100))
     # 160,000 draws: the variance of a normal sample is known to 0.35 %.
     assert weights.var() * 1600 * moment(name) == pytest.approx(1, rel=0.015)
     assert abs(weights.mean()) < 5 * weights.std() / 400
@@ -85,10 +96,10 @@ def test_the_dtype_that_is_asked_for():
 @pytest.mark.parametrize("name", SECOND_MOMENTS)
 def test_the_signal_holds_through_one_wide_layer(name):
     inputs = np.random.default_rng(1).standard_normal((256, 512)).astype(np.float32)
-    hidden = rx.ACTIVATIONS[name].fun(inputs, **rx.ACTIVATIONS[name].example)
+    hidden = rx.ACTIVATIONS[name].fun(inputs, **arguments(rx.ACTIVATIONS[name]))
     # A function without a bound on its slope has heavy tails, whose second moment takes more draws than these.
     rel = 0.03 if np.isfinite(rx.ACTIVATIONS[name].steepest) else 0.15
-    assert jnp.var(hidden @ draw(name, (512, 512)).astype(np.float32)) == pytest.approx(1, rel=rel)
+    assert jnp.var(hidden @ draw(bound(name), (512, 512)).astype(np.float32)) == pytest.approx(1, rel=rel)
 
 
 def test_unknown_names_are_refused_when_the_initialiser_is_made():
@@ -102,9 +113,9 @@ def weight_variance(name):
 
 @pytest.mark.parametrize("name", SECOND_MOMENTS)
 def test_critical_weights_are_normal_by_default(name):
-    shape = (64, 32)
+    shape, f = (64, 32), bound(name)
     np.testing.assert_allclose(
-        rx.init.critical(name)(jax.random.key(0), shape), rx.init.gain_normal(name)(jax.random.key(0), shape), rtol=1e-6
+        rx.init.critical(f)(jax.random.key(0), shape), rx.init.gain_normal(f)(jax.random.key(0), shape), rtol=1e-6
     )
 
 
@@ -201,10 +212,10 @@ STABLE = [
 )
 def test_the_signal_of_every_stable_member_stays_in_the_band_over_100_layers(name, distribution):
     fun, width, networks = rx.ACTIVATIONS[name].fun, 64, 4
-    fun = functools.partial(fun, **rx.ACTIVATIONS[name].example)
-    assert length_map_slope(name) <= 1 + 1e-7
+    fun = functools.partial(fun, **arguments(rx.ACTIVATIONS[name]))
+    assert length_map_slope(bound(name)) <= 1 + 1e-7
     law = rx.theory.log_norm_law(fun, width, "signal")
-    logs, _ = travel(fun, rx.init.critical(name, distribution=distribution), width, networks)
+    logs, _ = travel(fun, rx.init.critical(bound(name), distribution=distribution), width, networks)
     for depth in (10, 30, 100):
         low, high = law.band(depth)
         end = logs[depth - 1]

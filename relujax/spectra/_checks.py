@@ -20,6 +20,18 @@ def check_point(x: Any) -> None:
             )
 
 
+def check_outputs(out: Any) -> None:
+    """Refuses complex outputs, of whose derivative reverse mode sees a part, and outputs without a derivative."""
+    dtypes = [jnp.result_type(leaf) for leaf in jax.tree.leaves(out)]
+    split = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.complexfloating)]
+    none = dtypes if not any(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes) else []
+    for dtype in split or none:
+        raise TypeError(
+            f"got outputs of {dtype} numbers: expected floating ones, as a Jacobian is a real derivative; of complex "
+            "ones return jnp.stack([y.real, y.imag]), which has the same singular values"
+        )
+
+
 def check_key(key: Any) -> None:
     """Refuses a missing random key."""
     if key is None:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from .._checks import whole
 from .._precision import in_full_precision, widen
 from ._checks import check_key, check_point
-from ._jacobian import raveled
+from ._jacobian import magnitude, raveled
 
 
 @jax.tree_util.register_dataclass
@@ -55,7 +55,9 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
         \sum_j \omega_j\, \delta(\lambda - \theta_j), \qquad \sigma_i^2 \text{ the eigenvalues of } J J^\top
 
     Lanczos from each random probe, every vector orthogonalised against all before it, twice. Where the Krylov space
-    ends (breakdown: few distinct singular values), the remaining steps get no weight.
+    ends (breakdown: few distinct singular values), the remaining steps get no weight. Eigenvalues below outputs times
+    ``eps`` of the largest count as zero. All is NaN where they are beyond the range of floats, as squares of singular
+    values below 1e-19 or above 1e19 are in float32.
 
     Args:
         fun: a function of one pytree of floating arrays, returning another.
@@ -67,8 +69,8 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
         them, that in ``jax.sharding.auto_axes``, as in :func:`relujax.stack_spectrum`.
 
     Raises:
-        ValueError: for ``steps`` or ``probes`` below 1.
-        TypeError: for a point that is not floating, or no key.
+        ValueError: for ``steps`` or ``probes`` below 1, or no outputs.
+        TypeError: for a point or outputs that are not floating, or no key.
 
     Cost: ``steps * probes`` passes of both modes, ``steps * probes * outputs`` numbers.
 
@@ -87,14 +89,21 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
         check_key(key)
         flat_fun, flat = raveled(fun, x)
         out, pull = jax.vjp(flat_fun, flat)
+        if not out.size:
+            raise ValueError("got a function without outputs: expected at least one number; return what it computes")
         _, push = jax.linearize(flat_fun, flat)
 
-        def gram(u: jax.Array) -> jax.Array:
-            return widen(push(pull(u.astype(out.dtype))[0]))
-
         starts = jax.random.normal(key, (probes, out.size), widen(out).dtype)
+        size = magnitude(widen(pull(starts[0].astype(out.dtype))[0]))  # eigenvalues are squared
+
+        def gram(u: jax.Array) -> jax.Array:
+            half = widen(pull(u.astype(out.dtype))[0]) / size
+            return widen(push(half.astype(flat.dtype))) / size
+
         nodes, weights = jax.vmap(lambda u: _quadrature(gram, u, min(steps, out.size)))(starts)
-        return SpectralDensity(nodes, weights)
+        square = size**2
+        whole_range = (square >= jnp.finfo(square.dtype).tiny) & (square < jnp.inf)
+        return SpectralDensity(*(jnp.where(whole_range, y, jnp.nan) for y in (nodes * square, weights)))
 
     return density
 

@@ -7,11 +7,19 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ._checks import check_outputs
+
 
 def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
     """``fun`` from vector to vector, and the vector ``x``."""
     flat, unravel = ravel_pytree(x)
-    return lambda flat: ravel_pytree(fun(unravel(flat)))[0], flat
+
+    def flat_fun(flat: jax.Array) -> jax.Array:
+        out = fun(unravel(flat))
+        check_outputs(out)
+        return ravel_pytree(out)[0]
+
+    return flat_fun, flat
 
 
 def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array:
@@ -25,6 +33,19 @@ def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array
         return _each(push, x, chunk).T
     _, pull = jax.vjp(fun, x)
     return _each(lambda row: pull(row)[0], out, chunk)
+
+
+def magnitude(x: jax.Array) -> jax.Array:
+    """The power of two at or below the largest entry, by which to divide what is squared; 1 for zeros and no numbers.
+
+    >>> magnitude(jnp.array([3e-30, -5e-30])).item() == 2.0**-98
+    True
+    """
+    largest = jnp.max(jnp.abs(x), initial=0)
+    usual = jnp.isfinite(largest) & (largest > 0)
+    exponent = jnp.frexp(jnp.where(usual, largest, 1))[1] - 1
+    least = jnp.finfo(x.dtype).minexp  # so that one over it is a number too
+    return jax.lax.stop_gradient(jnp.ldexp(jnp.ones((), x.dtype), jnp.clip(exponent, least, -least)))
 
 
 def _each(linear: Callable, space: Any, chunk: int | None) -> jax.Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._checks import whole
 from .._precision import in_full_precision, widen
 from ._checks import check_key, check_point
-from ._jacobian import jacobian, raveled
+from ._jacobian import jacobian, magnitude, raveled
 
 _EXTRA = 8  # directions beside those asked for: what is asked for converges by its gap to what comes after them
 _RESIDUAL = 1e-3  # of the singular vectors, relative; the values are right to about its square
@@ -61,17 +61,19 @@ def _singular_vectors(fun: Callable, x: jax.Array, key: jax.Array, num: int) -> 
 
 
 def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
-    """Until the residuals are small. ``basis`` is orthonormal, ``image`` what the map makes of it."""
+    """Until the residuals are small. ``basis`` is orthonormal, ``image`` what the map makes of it, over ``size``."""
     block, eps = basis.shape[1] // 2, jnp.finfo(basis.dtype).eps
+    image = forward(basis)
+    size = magnitude(image)  # values are squared
 
     def round_(state: tuple) -> tuple:
         basis, image, new, before, _, number = state
         space = jnp.linalg.qr(jnp.concatenate([basis, new], axis=1))[0]
         basis = jnp.concatenate([basis, space[:, 2 * block :]], axis=1)
-        image = jnp.concatenate([image, forward(basis[:, 2 * block :])], axis=1)
+        image = jnp.concatenate([image, forward(basis[:, 2 * block :]) / size], axis=1)
         values, kept = _turned(image, block)
         basis, image = basis @ kept, image @ kept
-        residual = backward(image[:, :block]) - basis[:, :block] * values[None, :] ** 2
+        residual = backward(image[:, :block]) / size - basis[:, :block] * values[None, :] ** 2
         lengths = jnp.linalg.norm(residual, axis=0)
         done = jnp.all(lengths[:num] <= _RESIDUAL * values[:num] ** 2)
         # Of values far below the largest one no residual stands above its rounding: they are done when they stay.
@@ -82,9 +84,9 @@ def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) 
     def running(state: tuple) -> jax.Array:
         return ~state[4] & (state[5] < _MOST_ROUNDS)
 
-    image = forward(basis)
+    image = image / size
     unknown = jnp.full(num, jnp.inf, basis.dtype)
-    state = basis, image, _unit(backward(image[:, :block])), unknown, jnp.asarray(False), 0
+    state = basis, image, _unit(backward(image[:, :block]) / size), unknown, jnp.asarray(False), 0
     basis, image, *_ = jax.lax.while_loop(running, round_, state)
     return _unit(image[:, :num]), _unit(basis[:, :num])  # GPUs' SVD leaves lengths 1e-5 off
 

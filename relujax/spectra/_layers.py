@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from .._precision import in_full_precision
 from ..probes import capture
 from ..probes.interpreter import Verb, instrument
+from ._checks import check_point
 from ._exact import singular_values_of
 
 
@@ -51,6 +52,10 @@ def layer_spectra(
         ``spectra(*args) -> {site name: singular values, descending}``, or with ``to_output``
         ``{site name: SiteSpectrum}``. ``jax.vmap`` it over examples.
 
+    Raises:
+        ValueError: for an ``argnum`` beyond the arguments, or an input without numbers.
+        TypeError: for an input that is not one floating array.
+
     Cost: one forward-mode pass per element of the input gives every site's Jacobian at once, one reverse-mode pass per
     element of the output every one to the output, from one linearisation; one SVD per site and direction.
 
@@ -69,12 +74,13 @@ def layer_spectra(
             captured = capture(fun, batch=batch)(*_replaced(args, argnum, x))
             return {name: part(y) for name, y in captured.items()}
 
-        x = args[argnum]
+        x = _point(args, argnum)
         _, push = jax.linearize(outputs, x)
         return {name: singular_values_of(j.T) for name, j in _images(push, x).items()}
 
     @in_full_precision
     def both(*args: Any) -> dict[str, SiteSpectrum]:
+        x = _point(args, argnum)
         traced = instrument(fun, args, batch)
         by_path = {site.path: site for site in traced.finding.sites}
 
@@ -86,7 +92,6 @@ def layer_spectra(
             out, records = traced.run(_replaced(args, argnum, x), shifted)
             return parts({path: records[path] for path in shifts}), ravel_pytree(out)[0]
 
-        x = args[argnum]
         unshifted = Verb(lambda use, _: ((y := use.output()), y))
         shapes = jax.eval_shape(lambda *args: traced.run(args, unshifted)[1], *args)
         # A while loop has no one Jacobian behind it, and what is added in it has none of its turns.
@@ -102,6 +107,19 @@ def layer_spectra(
         }
 
     return both if to_output else spectra
+
+
+def _point(args: tuple, argnum: int) -> jax.Array:
+    """The argument that is the input."""
+    if not -len(args) <= argnum < len(args):
+        raise ValueError(f"got argnum={argnum} for {len(args)} arguments: expected one of them, counted from 0")
+    if not jax.tree_util.all_leaves([args[argnum]]):
+        raise TypeError(
+            f"got a {type(args[argnum]).__name__} as argument {argnum}: expected one floating array; pick the input "
+            "by argnum, or close over the rest of the tree"
+        )
+    check_point(args[argnum])
+    return jnp.asarray(args[argnum])
 
 
 def _replaced(args: tuple, argnum: int, x: Any) -> tuple:

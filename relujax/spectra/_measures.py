@@ -75,7 +75,7 @@ def log_volume(singular_values: ArrayLike) -> jax.Array:
     return jnp.sum(jnp.log(widen(singular_values)), axis=-1)
 
 
-def numerical_rank(singular_values: jax.Array, size: int, dtype: DTypeLike | None = None) -> jax.Array:
+def numerical_rank(singular_values: ArrayLike, size: int, dtype: DTypeLike | None = None) -> jax.Array:
     """How many singular values stand above rounding: above ``size * eps`` of the largest.
 
     Args:
@@ -87,15 +87,20 @@ def numerical_rank(singular_values: jax.Array, size: int, dtype: DTypeLike | Non
     >>> numerical_rank(jnp.array([1.0, 1e-3, 1e-9], "float32"), 3).item()
     2
     """
-    eps = float(jnp.finfo(singular_values.dtype if dtype is None else dtype).eps)
-    floor = size * eps * singular_values[..., :1]
-    return jnp.sum((singular_values > floor) & (singular_values > 0), axis=-1)
+    values = widen(singular_values)
+    given = getattr(singular_values, "dtype", values.dtype) if dtype is None else dtype
+    eps = float(jnp.finfo(given if jnp.issubdtype(given, jnp.inexact) else values.dtype).eps)
+    floor = size * eps * values[..., :1]
+    return jnp.sum((values > floor) & (values > 0), axis=-1)
 
 
 def _relative(singular_values: ArrayLike) -> jax.Array:
     """To the largest, so that their fourth powers neither overflow nor vanish."""
     values = widen(singular_values)
-    return _ratio(values, values[..., :1])
+    largest = jnp.max(values, axis=-1, keepdims=True, initial=0)
+    # First by a power of two: one over the largest may be no normal number.
+    exponent = -jnp.frexp(jnp.where(jnp.isfinite(largest), largest, 1))[1]
+    return _ratio(jnp.ldexp(values, exponent), jnp.ldexp(largest, exponent))
 
 
 def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -31,4 +31,4 @@ def born_dead(widths: Sequence[int]) -> float:
     0.94368649
     """
     counts = np.array(hidden_widths(widths), np.float64)
-    return float(-np.expm1(np.sum(np.log1p(-(2.0**-counts)))))
+    return float(0 - np.expm1(np.sum(np.log1p(-(2.0**-counts)))))

@@ -71,8 +71,8 @@ def critical(f: str | Callable, bias_variance: float = 0.0, *, kinks: tuple[floa
     bent = homogeneous(fun)
     if bent is not None and bias_variance == 0:
         return Critical(1 / bent.second, 0.0, 1.0, 1.0, 1.0, stable=True)
-    if bias_variance == 0 and _passes_zero(fun):
-        slope = float(fun(np.zeros(1))[1][0])
+    slope = float(fun(np.zeros(1))[1][0])
+    if bias_variance == 0 and slope and _passes_zero(fun):
         return Critical(slope**-2, 0.0, 0.0, 1.0, 1.0, stable=_at(fun, _TINY).dq <= 1 + MARGINAL)
     if bent is None:
         for low, high in itertools.pairwise(_points(fun)):

@@ -22,7 +22,7 @@ class DepthScales:
             distances between signals; above 1 the stack is chaotic.
         chi: :math:`\sigma_w^2 E f'(u) f'(v)` at ``q`` and ``c``: the factor per layer of a deviation from ``c``.
         dq: the slope of the length map at ``q``: the factor per layer of a deviation from ``q``.
-        xi_q: :math:`-1/\ln` ``dq``, the depth over which a length is forgotten.
+        xi_q: :math:`-1/\ln` ``abs(dq)``, the depth over which a length is forgotten.
         xi_c: :math:`-1/\ln` ``chi``, the depth over which a correlation is; infinite at the edge of chaos.
     """
 
@@ -41,7 +41,7 @@ def depth_scales(
     r"""The fixed points that a deep stack of wide layers comes to, and the depths over which it does.
 
     .. math:: q^* = Q(q^*), \quad c^* = \frac{\sigma_w^2 E f(u)f(v) + \sigma_b^2}{q^*}, \quad
-        \xi_q = \frac{-1}{\ln Q'(q^*)}, \quad \xi_c = \frac{-1}{\ln \chi(c^*)}
+        \xi_q = \frac{-1}{\ln |Q'(q^*)|}, \quad \xi_c = \frac{-1}{\ln \chi(c^*)}
 
     Args:
         f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
@@ -54,7 +54,8 @@ def depth_scales(
         as for ReLU at ``weight_variance=2`` without bias, that of ``q = 1``.
 
     Raises:
-        ValueError: where signals grow without bound or vanish; for variances that are negative or not finite.
+        ValueError: where signals grow without bound or vanish; for variances that are negative or not finite; for a
+            function that jumps or declares another slope than its own, of which no correlation map follows.
 
     Cost: a millisecond for each of some ten lengths; 10 ms more for each correlation near 1 of a function with kinks.
 
@@ -67,6 +68,11 @@ def depth_scales(
     fun = elementwise(f, kinks)
     q = fixed_length(fun, weight_variance, bias_variance)
     sample, shared = Sample(fun, q), CorrelationMap(fun, q)
+    if not sample.slope_is_derivative:
+        raise ValueError(
+            f"got {fun.label}, which jumps or declares another slope than its own: expected a function whose slope is "
+            "its derivative, which depth scales follow from; iterate length_map and correlation_map, or take another"
+        )
     chi1 = weight_variance * sample.slope_second
     dq = weight_variance * length_slope(sample, q)
     c = 1.0 if chi1 <= 1 + MARGINAL else _fixed_correlation(shared, weight_variance, bias_variance)
@@ -90,6 +96,7 @@ def _fixed_correlation(shared: CorrelationMap, weight_variance: float, bias_vari
 
 def _scale(factor: float) -> float:
     """Layers over which a deviation falls to 1/e; infinite where it does not, up to rounding."""
-    if factor <= 0:
+    factor = abs(factor)  # a length map that falls turns the sign of a deviation
+    if factor == 0:
         return 0.0
     return float(np.inf) if factor >= 1 - MARGINAL else float(-1 / np.log(factor))

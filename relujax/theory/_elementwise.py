@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..functions import ACTIVATIONS, activation
+from ..functions import ACTIVATIONS, Activation, activation
 from ._features import features
 
 _CHUNK = 1024  # short evaluations go in chunks of this length, so that one shape is compiled
@@ -66,6 +66,9 @@ def elementwise(f: str | Callable, kinks: tuple[float, ...] | None = None) -> El
     if isinstance(f, Elementwise):
         return f
     stated = None if kinks is None else tuple(float(k) for k in kinks)
+    inner = f.func if isinstance(f, functools.partial) else f
+    if _holds_arrays(getattr(inner, "__self__", inner)):
+        return _build(f, stated)
     if isinstance(f, functools.partial):
         # Two partials of one function with equal arguments are equal here, as they are not in Python.
         bound = tuple(sorted(f.keywords.items()))
@@ -88,13 +91,45 @@ def _build(f: Any, stated: tuple[float, ...] | None) -> Elementwise:
     fun = activation(f) if isinstance(f, str) else f
     inner = fun.func if isinstance(fun, functools.partial) else fun
     row = next((row for row in ACTIVATIONS.values() if row.fun is inner), None)
-    if isinstance(f, str) and row is not None and row.example:
-        fun = activation(f, **row.example)
     label = repr(f) if isinstance(f, str) else getattr(inner, "__name__", repr(inner))
     if row is not None and not row.elementwise:
         raise ValueError(f"got {label}: expected an elementwise function; take one whose registry row says so")
+    if isinstance(f, str) and row is not None:
+        fun = _at_first(row)
     known = (row.kinks if row else ()) if stated is None else stated
-    return Elementwise(fun, label, known)
+    found = Elementwise(fun, label, known)
+    if row is None:
+        _check_elementwise(found)
+    return found
+
+
+def _at_first(row: Activation) -> Callable:
+    """A member by name: learnable parameters have their initial values, and nothing is drawn."""
+    needed = [name for name in row.needs if name != "key"]
+    if needed:
+        raise ValueError(
+            f"got {row.name!r}, which needs {' and '.join(needed)}: expected a function of one array; bind what it "
+            f"needs, as by rx.activation({row.name!r}, {needed[0]}=...)"
+        )
+    return activation(row.name, **row.learnt, **({"key": None} if row.draws else {}))
+
+
+def _holds_arrays(owner: Any) -> bool:
+    """Whether it is a module, whose parameters may change from call to call."""
+    leaves = jax.tree.leaves(vars(owner)) if hasattr(owner, "__dict__") else []
+    return any(hasattr(leaf, "dtype") and not isinstance(leaf, type) for leaf in leaves)  # no type of an annotation
+
+
+def _check_elementwise(fun: Elementwise) -> None:
+    x = np.linspace(-3, 3, _CHUNK // 2)
+    first, second = fun(np.concatenate([x, x**2]))[0], fun(np.concatenate([1 - 2 * x, x]))[0]
+    first, second = first[: x.size], second[x.size :]
+    scale = np.max(np.abs(first), where=np.isfinite(first), initial=0)
+    if not np.allclose(first, second, rtol=1e-6, atol=1e-6 * scale, equal_nan=True):
+        raise ValueError(
+            f"got {fun.label}, whose values depend on those beside them: expected an elementwise function, without "
+            "normalisation over an array and without noise"
+        )
 
 
 def _value_and_slope(fun: Callable) -> Callable:

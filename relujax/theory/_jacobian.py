@@ -7,7 +7,7 @@ import numpy as np
 
 from .._checks import whole
 from ._finite_width import mean_nullity, trace_moments
-from ._slopes import SlopeLaw, required_sides, slope_law
+from ._slopes import SlopeLaw, no_slope, required_sides, slope_law
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,18 @@ def jacobian_moments(
     if weights not in ("gaussian", "orthogonal"):
         raise ValueError(f'got weights={weights!r}: expected "gaussian" or "orthogonal"')
     gaussian = weights == "gaussian"
-    if width is not None:
-        slopes = required_sides(f, "the law at finite width")
-        return _finite(slopes, depth, whole("width", width), gaussian)
-    return _infinite(_checked(slope_law(f, q, kinks=kinks), f), depth, gaussian)
+    with np.errstate(over="ignore", invalid="ignore"):  # of very deep networks they are infinite
+        if width is not None:
+            slopes = required_sides(f, "the law at finite width")
+            return _finite(slopes, depth, whole("width", width), gaussian)
+        return _infinite(_checked(slope_law(f, q, kinks=kinks), f), depth, gaussian)
 
 
 def _checked(law: SlopeLaw, f: str | Callable) -> SlopeLaw:
+    if not law.steepest:
+        raise no_slope(f)
     sixth = law.weights * law.squared**3
-    if not np.sum(sixth[law.weights < 1e-37]) <= 1e-9 * np.sum(sixth):
+    if not law.resolved or not np.sum(sixth[law.weights < 1e-37]) <= 1e-9 * np.sum(sixth):
         raise ValueError(f"got E f'^6 that is not finite for {f!r}: expected slopes of finite sixth moment")
     return law
 
@@ -101,7 +104,7 @@ def _finite(slopes: tuple[float, float], depth: int, width: int, gaussian: bool)
 
 def _infinite(law: SlopeLaw, depth: int, gaussian: bool) -> JacobianMoments:
     one, two, three = (law.slope_moment(k) for k in (1, 2, 3))
-    mean = (law.weight_variance * one) ** depth
+    mean = np.float64(law.weight_variance * one) ** depth
     # Logarithms of S-transforms add up: log S = -log m1 + a z + b z^2 + ..., per layer that of D^2 and that of W W'.
     ratio2, ratio3 = two / one**2, three / one**3
     slope = 1 - ratio2
@@ -111,9 +114,9 @@ def _infinite(law: SlopeLaw, depth: int, gaussian: bool) -> JacobianMoments:
     second = 1 - a
     third = 2 * second**2 - second - (b + a**2 / 2)
     return JacobianMoments(
-        mean=mean,
-        second=mean**2 * second,
-        third=mean**3 * third,
+        mean=float(mean),
+        second=float(mean**2 * second),
+        third=float(mean**3 * third),
         largest=_edge(law, depth, gaussian) if np.isfinite(law.steepest) else np.inf,
         zero_mass=float(law.weights @ (law.squared == 0)),
         effective_rank=1 / second,

@@ -134,7 +134,20 @@ def _gram(x: ArrayLike | None, gram: ArrayLike | None) -> np.ndarray:
     if array.ndim != 2 or not np.isfinite(array).all() or (gram is not None and not square):
         shape = "(examples, features)" if gram is None else "(examples, examples), symmetric"
         raise ValueError(f"got {name} of shape {array.shape}: expected finite numbers of shape {shape}")
-    return array @ array.T / array.shape[1] if gram is None else array
+    if gram is None:
+        return array @ array.T / array.shape[1]
+    squared = np.diag(array)
+    if (squared < 0).any():
+        raise ValueError("got a gram with negative squared lengths: expected x @ x.T / features")
+    most = np.sqrt(squared) * np.sqrt(squared)[:, None]
+    beyond = np.abs(array) > most * (1 + 1e-6)
+    if beyond.any():
+        worst = (array[beyond] / most[beyond])[0] if most[beyond][0] else np.inf
+        raise ValueError(
+            f"got a gram with a correlation of {worst:.4g} between two inputs: expected x @ x.T / features, whose "
+            "correlations lie in [-1, 1]"
+        )
+    return array
 
 
 def _values(fun: Elementwise, q: np.ndarray, c: np.ndarray) -> np.ndarray:

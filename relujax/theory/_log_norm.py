@@ -7,7 +7,7 @@ import numpy as np
 
 from .._checks import whole
 from ._moments import positive
-from ._slopes import slope_law
+from ._slopes import no_slope, slope_law
 
 _STEP = 0.25  # in log t; the integrand is analytic in a strip, so that the trapezoid rule is exact to rounding
 _LOG_TIMES = np.arange(-45.0, 200.0, _STEP)
@@ -99,6 +99,10 @@ def log_norm_law(
     if law.sides:  # f(h)^2 / q is then a squared slope times a squared normal too: one law for both
         values, weights = np.square(law.sides), np.array([0.5, 0.5])
     scale = float(weights @ values)
+    if not scale:
+        raise no_slope(f)
+    if of == "jacobian" and not law.resolved:
+        raise ValueError(f"got {f!r}, whose slope has a pole: expected slopes of finite sixth moment")
     values = values / (scale * width)  # on the scale of the grid, whatever the weights
     unit = _fixed if law.sides is None and of == "signal" else _times_squared_normal
     mean, variance = _log_moments(lambda t: unit(t[:, None] * values, weights), width)
@@ -108,22 +112,21 @@ def log_norm_law(
 
 
 def _times_squared_normal(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``E exp(-x g^2)`` and its derivative by ``-log x``."""
-    inverse = 1 / (1 + 2 * x)
-    root = np.sqrt(inverse)
-    return root @ weights, (x * inverse * root) @ weights
+    """``E exp(-x g^2) - 1`` and its derivative by ``-log x``."""
+    less = np.log1p(2 * x) / 2
+    return np.expm1(-less) @ weights, (x * np.exp(-3 * less)) @ weights
 
 
 def _fixed(x: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``E exp(-x)`` and its derivative by ``-log x``."""
-    decay = np.exp(-x)
-    return decay @ weights, (x * decay) @ weights
+    """``E exp(-x) - 1`` and its derivative by ``-log x``."""
+    return np.expm1(-x) @ weights, (x * np.exp(-x)) @ weights
 
 
 def _log_moments(transform: Callable, width: int) -> tuple[float, float]:
     """Mean and variance of the log of a sum of ``width`` independent terms, given that it is not 0."""
-    value, fall = transform(np.exp(_LOG_TIMES))
-    density = value ** (width - 1) * fall  # of log T, up to a factor
+    below_one, fall = transform(np.exp(_LOG_TIMES))
+    # Of log T, up to a factor; a wide layer's transform differs from 1 by rounding or little more.
+    density = np.exp((width - 1) * np.log1p(np.maximum(below_one, np.nextafter(-1, 0)))) * fall
     density /= density.sum()
     mean = density @ _LOG_TIMES
     variance = density @ (_LOG_TIMES - mean) ** 2

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._elementwise import Elementwise, elementwise
-from ._quadrature import REACH, density, gaussian_edges, panels
+from ._quadrature import NODES, REACH, density, gaussian_edges, panels, smooth
+
+_ROUGH = 1e-2  # last coefficients that tell of a pole or of a swing between nodes, and not of low precision
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Moments:
         mean: :math:`E f(u)`.
         second: :math:`E f(u)^2`.
         slope_mean: :math:`E f'(u)`.
-        slope_second: :math:`E f'(u)^2`.
-        slope_fourth: :math:`E f'(u)^4`.
+        slope_second: :math:`E f'(u)^2`; NaN where it hangs on a pole of the slope, as of a root at 0.
+        slope_fourth: :math:`E f'(u)^4`; likewise.
         gain: :math:`1 / \sqrt{E f(u)^2}`, the standard deviation times :math:`\sqrt{\text{fan in}}` of weights that
             hold the signal (at ``q = 1``).
         chi1: :math:`E f'(u)^2 / E f(u)^2`, the factor per layer of the squared gradient under that gain (at ``q = 1``).
@@ -38,7 +40,8 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
     r"""Moments of an activation and of its slope under a centred Gaussian.
 
     Args:
-        f: a key of :data:`relujax.ACTIVATIONS`, or an elementwise JAX function.
+        f: a key of :data:`relujax.ACTIVATIONS`, with parameters that are learnt at their initial values; or an
+            elementwise JAX function, such as ``rx.activation("relu_n", n=2.0)``.
         q: variance of the pre-activation.
         kinks: points where ``f`` is not smooth, where they are known; others are found.
 
@@ -46,7 +49,8 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
         :class:`Moments`, to about 1e-14 (Gauss-Legendre quadrature in float64, split at the kinks).
 
     Raises:
-        ValueError: for ``q <= 0``, an unknown name, a function that is not elementwise, or moments that are not finite.
+        ValueError: for ``q <= 0``, an unknown name, one that needs further arguments, a function that is not
+            elementwise, moments that are not finite, or a function that oscillates too fast.
 
     Cost: 0.2 s to compile a new function and 30 ms to find its kinks, once; then a millisecond.
 
@@ -65,7 +69,7 @@ def moments(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | Non
         second=sample.second,
         slope_mean=float(weights @ slope),
         slope_second=sample.slope_second,
-        slope_fourth=float(weights @ slope**4),
+        slope_fourth=float(weights @ slope**4) if sample.resolved(slope, 4) else np.nan,
         gain=sample.second**-0.5,
         chi1=sample.slope_second / sample.second,
     )
@@ -80,7 +84,7 @@ class Sample:
     """
 
     def __init__(self, fun: Elementwise, q: float, mean: float = 0.0) -> None:
-        deviation = float(np.sqrt(q))
+        self._deviation = deviation = float(np.sqrt(q))
         features = np.asarray(fun.features(deviation + abs(mean))) - mean
         self.fun, self.edges = fun, gaussian_edges(features, deviation)
         z, weights = panels(self.edges)
@@ -90,13 +94,30 @@ class Sample:
 
     @functools.cached_property
     def second(self) -> float:
-        """``E f(u)^2``."""
-        return float(self.weights @ self.value**2)
+        """``E f(u)^2``; infinite where it is beyond float64."""
+        with np.errstate(over="ignore"):
+            return float(self.weights @ self.value**2)
 
     @functools.cached_property
     def slope_second(self) -> float:
-        """``E f'(u)^2``."""
-        return float(self.weights @ self.slope**2)
+        """``E f'(u)^2``, or NaN."""
+        return float(self.weights @ self.slope**2) if self.resolved(self.slope, 2) else np.nan
+
+    def resolved(self, values: np.ndarray, power: int, share: float = 1e-6) -> bool:
+        """Whether no more than that share of ``E |values|^power`` comes from panels whose nodes do not suffice."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = (self.weights * np.abs(values) ** power).reshape(-1, NODES).sum(axis=1)
+            scale = float(np.sqrt(self.weights @ values**2))
+            rough = ~smooth(values.reshape(-1, NODES), scale, np.zeros(len(parts)), _ROUGH)
+            return not parts[rough].sum() > share * parts.sum()
+
+    @functools.cached_property
+    def slope_is_derivative(self) -> bool:
+        r"""Whether no jump is missed: :math:`E f' = E f z`, :math:`E f' z = E f (z^2 - 1)` in standard deviations."""
+        slope = self._deviation * self.slope
+        missed = [self.value * self.z - slope, self.value * (self.z**2 - 1) - slope * self.z]
+        scale = np.sqrt(self.second) + self._deviation * np.sqrt(self.slope_second)
+        return all(abs(self.weights @ v) <= 1e-5 * scale for v in missed)
 
     def check(self) -> None:
         """Raise where moments diverge, or are nothing."""
@@ -110,9 +131,18 @@ class Sample:
                 f"got moments that are not finite and positive for {self.fun.label}: expected a function of finite "
                 "variance; clip it, or take one that grows more slowly"
             )
+        if not self.resolved(self.value, 2, share=1e-3):
+            raise ValueError(
+                f"got {self.fun.label}, which changes too fast for quadrature at a standard deviation of "
+                f"{self._deviation:.3g}: expected less than some hundred swings within it; pass a smaller variance"
+            )
 
 
 def positive(q: float, name: str = "q") -> None:
     """Raise for what is not a positive finite variance."""
-    if not 0 < q < np.inf:
+    try:
+        known = bool(0 < q < np.inf)
+    except (TypeError, ValueError):  # no number, or many
+        known = False
+    if not known:
         raise ValueError(f"got {name}={q}: expected a positive variance; pass a finite number above 0")

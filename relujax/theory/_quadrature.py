@@ -37,7 +37,12 @@ def differentiate(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def smooth(values: np.ndarray, scale: float, rounding: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
-    """Per panel whether its nodes suffice: whether the last coefficients are nothing beside the values or ``scale``.
+    """Per panel whether its nodes suffice, as :func:`roughness` tells; arguments as there."""
+    return roughness(values, scale, rounding, tolerance) <= 1
+
+
+def roughness(values: np.ndarray, scale: float, rounding: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
+    """Per panel how large the last coefficients are, in units of what is nothing beside the values or ``scale``.
 
     A panel where the function is not finite counts as smooth: more nodes would not help it.
 
@@ -49,4 +54,5 @@ def smooth(values: np.ndarray, scale: float, rounding: np.ndarray, tolerance: fl
     """
     values = np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, 0.0)
     last = np.abs(values @ _SERIES[-_LAST:].T).max(axis=-1)
-    return last <= tolerance * (np.abs(values).max(axis=-1) + scale) + rounding * np.ptp(values, axis=-1)
+    nothing = tolerance * (np.abs(values).max(axis=-1) + scale) + rounding * np.ptp(values, axis=-1)
+    return last / np.where(nothing == 0, 1, nothing)  # 0 of zeros

@@ -20,6 +20,7 @@ class SlopeLaw:
         signal: ``(n,)``, values of :math:`f(u)^2`.
         steepest: the largest ``f'(u)^2`` there is, between nodes too; ``inf`` where slopes have no bound.
         weight_variance: fan-in times the variance of weights that hold the signal at ``q`` without a bias.
+        resolved: whether the moments of the slope are known, up to the sixth; else it has a pole.
         sides: the slopes left and right of 0 of a positively homogeneous function, ``f(t x) = t f(x)`` for ``t > 0``,
             such as ReLU and the identity; None for others.
     """
@@ -29,6 +30,7 @@ class SlopeLaw:
     signal: np.ndarray
     steepest: float
     weight_variance: float
+    resolved: bool
     sides: tuple[float, float] | None
 
     def slope_moment(self, k: int) -> float:
@@ -49,6 +51,7 @@ def slope_law(f: str | Callable, q: float = 1.0, *, kinks: tuple[float, ...] | N
         signal=sample.value**2,
         steepest=_steepest(lambda x: fun(x)[1] ** 2, np.sqrt(q) * sample.z),
         weight_variance=q / sample.second,
+        resolved=sample.resolved(sample.slope, 6),
         sides=None if bent is None else (bent.left, bent.right),
     )
 
@@ -66,6 +69,11 @@ def required_sides(f: str | Callable, needed_by: str) -> tuple[float, float]:
             "known for these only; take relu, leaky_relu, prelu or the identity"
         )
     return bent.left, bent.right
+
+
+def no_slope(f: str | Callable) -> ValueError:
+    """What to raise where there is no gradient."""
+    return ValueError(f"got {f!r}, whose slope is 0: expected an activation that passes a gradient")
 
 
 def _steepest(squared: Callable, points: np.ndarray) -> float:

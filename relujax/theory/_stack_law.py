@@ -82,15 +82,15 @@ def stack_law(
     for pair in zip(weights, biases, strict=True):
         check_variances(*pair)
     positive(q)
-    found = []
+    q, found = float(q), []
     for layer, fun in enumerate(funs):
         if not 1e-280 < q < 1e280:
             found.append((np.nan, np.nan, np.nan))
             continue
         second, slope_second = _moments_at(fun, q)
-        found.append((float(q), weights[layer] * slope_second, float(np.sqrt(second))))
+        found.append((q, float(weights[layer]) * slope_second, float(np.sqrt(second))))
         if layer + 1 < depth:
-            q = weights[layer + 1] * second + biases[layer + 1]
+            q = float(weights[layer + 1]) * second + float(biases[layer + 1])
     return StackLaw(*zip(*found, strict=True))
 
 
@@ -108,6 +108,6 @@ def _moments_at(fun: Elementwise, q: float) -> tuple[float, float]:
     if bent is not None:
         return q * bent.second, bent.second
     sample = Sample(fun, q)
-    if sample.second:  # else the signal has vanished, in a dead zone
+    if 0 < sample.second < np.inf:  # else the signal has vanished, in a dead zone, or overflowed
         sample.check()
     return sample.second, sample.slope_second

@@ -47,6 +47,8 @@ def test_errors_say_what_was_got_and_what_to_do():
         rx.spectral_density(rx.relu)(x)
     with pytest.raises(TypeError, match=r"got a point with int32 numbers"):
         rx.spectral_density(rx.relu)(np.ones(3, np.int32), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"got a function without outputs: expected at least one number"):
+        rx.spectral_density(lambda x: x[:0])(x, jax.random.key(0))
 
 
 def test_examples_stay_apart_under_vmap():
@@ -59,3 +61,20 @@ def test_examples_stay_apart_under_vmap():
         for of in (lambda d: d.moment(1), lambda d: d.zero, lambda d: d.histogram(edges)):
             for a, b in zip(of(together), of(alone), strict=True):
                 np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-17, 1e-12, 1e12, 1e17])
+def test_the_density_of_gradients_that_vanished_or_exploded(size):
+    """Squares of eigenvalues are beyond float32; eigenvalues are not."""
+    values = np.float32([*np.linspace(1, 0.1, 40), *np.zeros(40)])
+    of_ones, found = (density(np.diag(scale * values), steps=30, probes=4) for scale in (1, size))
+    np.testing.assert_allclose(found.nodes.max(axis=-1), size**2 * of_ones.nodes.max(axis=-1), rtol=1e-5)
+    np.testing.assert_allclose(found.zero, of_ones.zero, atol=1e-3)
+    edges = np.array([0, 0.3, 1.1])
+    np.testing.assert_allclose(found.histogram(edges * size**2), of_ones.histogram(edges), atol=5e-3)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_a_density_whose_eigenvalues_are_no_floats_is_nan(size):
+    found = density(size * np.eye(8), steps=4, probes=2)
+    assert np.isnan(found.nodes).all()

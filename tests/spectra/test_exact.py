@@ -267,3 +267,50 @@ def test_select_picks_entries_and_the_argument_may_be_counted_from_the_end():
     np.testing.assert_allclose(first.from_input, [2])
     np.testing.assert_allclose(first.to_output, [5])
     np.testing.assert_allclose(rx.layer_spectra(fun, argnum=-1)(w, x)["relu"], [2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("fun", "dtype"),
+    [
+        (jnp.fft.fft, "complex64"),
+        (lambda x: (x, jax.lax.complex(x, x)), "complex64"),
+        (lambda x: jnp.argmax(x).astype("int32"), "int32"),
+        (lambda x: x > 0, "bool"),
+    ],
+    ids=["complex", "complex in part", "integer", "bool"],
+)
+@pytest.mark.parametrize("num", [None, 1])
+@pytest.mark.own_precision
+def test_outputs_without_a_real_derivative_are_refused(fun, dtype, num):
+    """Of the four singular values of the Fourier transform, all 2, reverse mode sees three."""
+    given = (normal(4),) if num is None else (normal(4), jax.random.key(0))
+    with pytest.raises(TypeError, match=rf"got outputs of {dtype} numbers: expected floating ones.*stack"):
+        rx.spectrum(fun, num=num)(*given)
+    with pytest.raises(TypeError, match=rf"got outputs of {dtype} numbers"):
+        rx.spectral_density(fun)(normal(4), jax.random.key(0))
+
+
+def test_a_complex_output_in_two_parts_has_the_spectrum_of_its_map():
+    def parts(x):
+        y = jnp.fft.fft(x)
+        return y.real, y.imag
+
+    np.testing.assert_allclose(rx.spectrum(parts)(normal(4)), [2, 2, 2, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("to_output", [False, True])
+def test_layer_spectra_refuse_what_is_no_floating_array(to_output):
+    run = rx.layer_spectra(lambda *xs: rx.relu(xs[0]), to_output=to_output)
+    with pytest.raises(TypeError, match=r"got a point with int32 numbers: expected floating ones"):
+        run(np.arange(3, dtype=np.int32))
+    with pytest.raises(TypeError, match=r"got a dict as argument 0: expected one floating array; pick.*argnum"):
+        run({"a": normal(3)})
+    with pytest.raises(ValueError, match=r"got a point without numbers"):
+        run(normal(0))
+    with pytest.raises(ValueError, match=r"got argnum=2 for 2 arguments: expected one of them"):
+        rx.layer_spectra(rx.leaky_relu, 2, to_output=to_output)(normal(3), 0.1)
+
+
+def test_layer_spectra_of_a_numpy_array_in_float64():
+    values = rx.layer_spectra(lambda x: rx.relu(3 * x))(np.array([2.0, -1.0]))["relu"]
+    assert values.tolist() == [3, 0]

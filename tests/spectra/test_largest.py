@@ -99,3 +99,11 @@ def test_values_far_below_the_largest_are_right_too(tail, below):
     values = np.float32([1, *(below * tail)])
     found = jax.jit(rx.spectrum(lambda x: values * x, num=5))(jnp.ones(300, jnp.float32), jax.random.key(0))
     np.testing.assert_allclose(found, values[:5], rtol=2e-3)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12, 1e30])
+def test_values_of_gradients_that_vanished_or_exploded(size):
+    """Their squares are beyond float32, or lose digits there."""
+    values = np.float32(size) * np.float32([1, 0.9, *np.linspace(0.5, 0.1, 98)])
+    found = jax.jit(rx.spectrum(lambda x: values * x, num=2))(jnp.ones(100, jnp.float32), jax.random.key(0))
+    np.testing.assert_allclose(found, values[:2], rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 from relujax import spectra
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("scale", [1e-37, 1e-30, 1.0, 1e30, 1e38])
 def test_measures_of_three_values_at_any_size(scale):
     values = np.float32([2, 2, 1]) * np.float32(scale)
     np.testing.assert_allclose(spectra.effective_rank(values), 81 / 33, rtol=1e-6)
@@ -31,3 +31,13 @@ def test_gradients_of_ranks_are_finite_on_zeros():
     for measure in (spectra.effective_rank, spectra.stable_rank):
         assert np.isfinite(jax.grad(measure)(jnp.array([2.0, 0.0], "float32"))).all()
         assert np.isfinite(jax.grad(measure)(jnp.zeros(2))).all()
+
+
+def test_ranks_do_not_depend_on_the_order():
+    values = jnp.array([0.0, 1.0, 1.0], jnp.float32)
+    assert spectra.effective_rank(values).item() == spectra.stable_rank(values).item() == 2
+
+
+def test_lists_and_whole_numbers_have_a_rank():
+    assert int(spectra.numerical_rank([4, 2, 0], 3)) == 2
+    assert int(spectra.effective_rank([2, 2, 0])) == 2

@@ -29,3 +29,5 @@ def test_what_is_refused():
         rx.theory.born_dead([])
     with pytest.raises(ValueError, match="got width=0: expected a whole number, 1 or more"):
         rx.theory.born_dead([4, 0])
+    with pytest.raises(ValueError, match=r"got widths=4: expected the number of units of each hidden layer"):
+        rx.theory.born_dead(4)

@@ -87,3 +87,17 @@ def test_a_function_without_slope_is_refused():
 def test_a_bias_variance_must_be_one(bias):
     with pytest.raises(ValueError, match=r"got bias_variance=.*: expected a variance"):
         rx.theory.critical("tanh", bias)
+
+
+def test_a_function_without_slope_at_zero_has_no_limit_there():
+    with pytest.raises(ValueError, match="at which no weight variance is critical"):
+        rx.theory.critical(lambda x: x**3)
+
+
+@pytest.mark.parametrize("name", ["straight_through", "sugar"])
+def test_the_length_s_slope_is_that_of_lengths_whatever_slope_is_declared(name):
+    found = rx.theory.critical(name, 0.3)
+    length = rx.theory.length_map(name, found.weight_variance, 0.3)
+    step = 1e-4 * found.q
+    drift = (length(found.q + step) - length(found.q - step)) / (2 * step)
+    np.testing.assert_allclose(found.dq, drift, atol=1e-6)

@@ -1,5 +1,6 @@
 """Fixed points and depth scales against 30-digit values, and against iterating the maps."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -105,3 +106,17 @@ def test_variances_must_be_variances(function, weight, bias, message):
     args = ("tanh", 3) if function is rx.theory.nngp else ("tanh",)
     with pytest.raises(ValueError, match=message):
         function(*args, weight, bias)
+
+
+def test_a_length_that_falls_back_and_forth_is_forgotten_too():
+    """Of the cosine E f^2 is (1 + exp(-2 q)) / 2: the length map falls, and deviations change sign."""
+    found = rx.theory.depth_scales(jnp.cos, 4.0)
+    want = -4 * np.exp(-2 * found.q)
+    np.testing.assert_allclose((found.dq, found.xi_q), (want, -1 / np.log(-want)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hard_shrink", "straight_through", "sugar", "leaky_backward_relu"])
+def test_depth_scales_need_a_function_whose_slope_is_its_derivative(name):
+    """A jump parts near inputs at any depth; by the slope alone, their correlation would be 1."""
+    with pytest.raises(ValueError, match=rf"got '{name}', which jumps or declares another slope than its own: expec"):
+        rx.theory.depth_scales(name, 0.5, 0.2)

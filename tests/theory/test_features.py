@@ -65,3 +65,10 @@ def test_an_algebraic_singularity_is_integrated_too(power):
         sample = rx.theory._moments.Sample(elementwise(f), 1.0)
     want = quad(lambda t: t ** (2 * power) * np.exp(-((t + 0.3) ** 2) / 2), 0, 14, epsabs=0, epsrel=1e-13)[0]
     np.testing.assert_allclose(sample.weights @ sample.value**2, want / np.sqrt(2 * np.pi), rtol=1e-12)
+
+
+@pytest.mark.parametrize("steepness", [1e3, 1e4, 1e5])
+def test_a_steep_part_has_no_kink_and_kinks_beside_it_are_found(steepness):
+    assert elementwise(lambda x: jnp.tanh(steepness * (x - 0.5))).kinks() == ()
+    found = elementwise(lambda x: jnp.tanh(steepness * (x - 0.5)) + jnp.abs(x + 0.7)).kinks()
+    np.testing.assert_allclose(found, [-0.7], rtol=1e-12)

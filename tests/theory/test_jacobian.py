@@ -214,3 +214,17 @@ def test_an_orthogonal_layer_of_one_unit_has_the_moments_of_its_slope():
     law = jacobian_moments(rx.activation("leaky_relu", negative_slope=0.3), 1, 1, "orthogonal")
     want = [(1 + 0.09**k) / 2 / ((1 + 0.09) / 2) ** k for k in (2, 3)]
     np.testing.assert_allclose((law.second, law.third), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["gaussian", "orthogonal"])
+def test_moments_beyond_float64_are_infinite(weights):
+    found = rx.theory.jacobian_moments("tanh", 100_000, weights=weights)
+    assert found.mean == found.second == found.third == found.largest == np.inf
+    assert 0 < found.effective_rank < 1e-4
+    assert rx.theory.jacobian_moments("relu", 10**6, 64, weights).second == np.inf
+
+
+def test_a_function_without_slope_is_refused():
+    for law in (rx.theory.jacobian_moments, rx.theory.log_norm_law):
+        with pytest.raises(ValueError, match=r"whose slope is 0: expected an activation that passes a gradient"):
+            law(jnp.sign, 3)

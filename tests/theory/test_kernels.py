@@ -90,6 +90,8 @@ def test_no_activation_is_a_linear_model():
         ({"x": X[0]}, r"got x of shape \(7,\): expected finite numbers of shape \(examples, features\)"),
         ({"x": X * np.nan}, "got x of shape .*: expected finite numbers"),
         ({"gram": X}, "got gram of shape .*symmetric"),
+        ({"gram": np.array([[1.0, 5.0], [5.0, 1.0]])}, "got a gram with a correlation of 5 between two inputs: expec"),
+        ({"gram": -np.eye(2)}, "got a gram with negative squared lengths: expected"),
         ({"x": 0 * X}, "got an input of length 0: expected a positive variance; drop it or add a bias"),
     ],
 )

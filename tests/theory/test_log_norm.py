@@ -118,3 +118,10 @@ def test_the_band_is_normal():
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("width", [10**7, 10**10])
+def test_wide_layers_keep_their_digits(width):
+    """To leading order mean -5/(2 n) and variance 5/n."""
+    found = rx.theory.log_norm_law("relu", width)
+    np.testing.assert_allclose((found.mean * width, found.variance * width), (-2.5, 5), rtol=1e-4)

@@ -1,5 +1,7 @@
 """Gaussian moments against 30-digit quadrature and closed forms."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -236,3 +238,85 @@ def test_a_callable_that_cannot_be_hashed():
             return self["by"] * jax.nn.relu(x)
 
     assert rx.theory.moments(Scaled(by=np.float64(3))).second == pytest.approx(4.5, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "f", [jax.nn.softmax, jax.nn.log_softmax, jnp.cumsum, jnp.sort, lambda x: x - x.mean(), lambda x: x / x.max()]
+)
+def test_functions_of_a_whole_array_are_refused(f):
+    with pytest.raises(ValueError, match=r"whose values depend on those beside them: expected an elementwise function"):
+        rx.theory.moments(f)
+
+
+def test_a_module_whose_parameter_has_changed_is_looked_at_again():
+    from flax import nnx
+
+    module = nnx.PReLU(negative_slope_init=0.0)
+    assert rx.theory.moments(module).second == pytest.approx(0.5)
+    module.negative_slope[...] = jnp.float32(0.5)
+    assert rx.theory.moments(module).second == pytest.approx(0.625)
+    assert rx.theory.moments(module.__call__).second == pytest.approx(0.625)
+
+
+@pytest.mark.parametrize("q", ["1", [1.0, 2.0], None])
+def test_a_variance_is_a_number(q):
+    with pytest.raises(ValueError, match=r"got q=.*: expected a positive variance"):
+        rx.theory.moments("relu", q)
+
+
+@pytest.mark.parametrize(("name", "needs"), [("swiglu", "up"), ("relu_n", "n"), ("threshold", "threshold and value")])
+def test_members_that_need_arguments_are_not_known_by_name(name, needs):
+    with pytest.raises(ValueError, match=rf"got '{name}', which needs {needs}: .*rx.activation\('{name}', {needs[:2]}"):
+        rx.theory.moments(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("pelu", lambda x: jnp.where(x > 0, x, jnp.expm1(jnp.minimum(x, 0)))),
+        ("srelu", lambda x: jnp.where(x > 0, x, 0.2 * x)),
+        ("flexible_relu", lambda x: jnp.maximum(x, 0)),
+    ],
+)
+def test_members_with_learnt_parameters_are_taken_at_their_initial_values(name, plain):
+    assert_moments(rx.theory.moments(name), [getattr(rx.theory.moments(plain), one) for one in NAMES])
+
+
+@pytest.mark.parametrize("steepness", [300, 3e3, 3e4, 1e5])
+@pytest.mark.parametrize("at", [0.0, 0.5, 0.777])
+def test_a_steep_transition_is_not_lost_between_nodes(steepness, at):
+    """To leading order E f' = 2 phi(at) and E f'^2 = 4/3 steepness phi(at)."""
+    found = rx.theory.moments(lambda x: jnp.tanh(steepness * (x - at)))
+    density = np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi)
+    want = 2 * density, 4 / 3 * steepness * density
+    np.testing.assert_allclose((found.slope_mean, found.slope_second), want, rtol=1 / steepness**2 + 1e-8)
+
+
+@pytest.mark.parametrize(("frequency", "q"), [(30, 1.0), (30, 9.0), (150, 1.0)])
+def test_waves_are_resolved(frequency, q):
+    found = rx.theory.moments(lambda x: jnp.sin(frequency * x), q)
+    np.testing.assert_allclose((found.second, found.slope_second), (0.5, frequency**2 / 2), rtol=1e-12)
+
+
+def test_waves_that_are_not_resolved_are_refused():
+    with pytest.raises(ValueError, match=r"got sin, which changes too fast for quadrature at a standard"):
+        rx.theory.moments(jnp.sin, 1e8)
+
+
+@pytest.mark.parametrize("power", [0.5, 0.7])
+def test_a_pole_of_the_slope_leaves_its_moments_unknown(power):
+    """E f'^4 diverges, E f'^2 does so at 0.5; E f^2 is a moment of the half normal distribution."""
+    f = rx.activation("relu_power", power=power)
+    found = rx.theory.moments(f)
+    want = 2**power * math.gamma(power + 0.5) / (2 * math.sqrt(math.pi))
+    np.testing.assert_allclose(found.second, want, rtol=1e-12)
+    assert np.isnan([found.slope_second, found.slope_fourth, found.chi1]).all()
+    with pytest.raises(ValueError, match="expected slopes of finite sixth moment"):
+        rx.theory.jacobian_moments(f, 3)
+    with pytest.raises(ValueError, match="whose slope has a pole"):
+        rx.theory.log_norm_law(f, 3)
+
+
+def test_a_pole_has_no_second_moment():
+    with pytest.raises(ValueError, match=r"got moments that are not finite|changes too fast for quadrature"):
+        rx.theory.moments(lambda x: 1 / x)

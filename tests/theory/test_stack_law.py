@@ -51,6 +51,14 @@ def test_a_signal_that_vanishes_in_a_dead_zone():
 def test_lengths_that_vanish_or_overflow_are_not_numbers():
     assert np.isnan(stack_law("relu", 3, weight_variance=1e-200).factors[2])
     assert np.isnan(stack_law("relu", 3, weight_variance=1e200).factors[2])
+    squares = stack_law("relu_squared", 30, 2.0, q=4.0)
+    np.testing.assert_allclose(squares.lengths[:3], (4, 48, 6912), rtol=1e-12)
+    assert np.isnan(squares.lengths[-1])
+
+
+def test_variances_may_be_numbers_of_any_library():
+    law = stack_law("relu", 2, [jax.numpy.float32(2), np.float64(3)], q=jax.numpy.float32(1))
+    assert [type(v) for v in (*law.lengths, *law.factors)] == [float] * 4
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "leaky_relu", "sigmoid"])
