@@ -171,7 +171,7 @@ class _Finder:
         source = step.source or place.source
         if not is_activation(kind, node, x, named=found.form is None):
             if node.data and found.form is None and may_be_hinge_loss(kind, node, x):
-                why = "only a scalar depends on it, and its input is a distance from a constant, as in a hinge loss"
+                why = "its input is a distance from a constant, and only a scalar depends on it, as in a hinge loss"
                 self.opaque.append(Opaque(name, (kind,), why, source))
             return None
         if not node.data and not (node.noise and any(o.name for o in origins)):
@@ -258,6 +258,8 @@ class _Finder:
                 layers=(*inside.layers, any(o.name and o.ndim >= 2 for x in over for o in x.origins)),
                 scans=(*inside.scans, len(step.path)),
             )
+            counting = _mixed(over, step.inputs)  # a constant differs from turn to turn, as a counter does
+            over = [o if o.origins or o.noise else mixed for o, mixed in zip(over, counting, strict=True)]
             given = [*step.inputs[:consts], *_mixed(step.inputs[consts : consts + carry], step.inputs), *over]
         elif name == "while":
             test, body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]

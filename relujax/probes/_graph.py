@@ -28,7 +28,7 @@ class Node:
         aval: shape and dtype.
         key: frame and variable that hold it when the region is evaluated.
         inputs: what it is computed from.
-        users: what is computed from it.
+        users: what is computed from it; :data:`RETURNED` among them where the region returns it.
         eqn: the equation that makes it, or None.
         path: where that stands.
         number: its value where that is one known number.
@@ -62,6 +62,10 @@ class Node:
     def varies(self) -> bool:
         """Whether it may differ from call to call with the same parameters."""
         return self.data or self.noise
+
+
+#: Stands among the users of a value that a region returns.
+RETURNED = Node(-1, None)
 
 
 @dataclass(eq=False, slots=True)
@@ -151,7 +155,10 @@ def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any]
             env.update(zip(eqn.outvars, made, strict=True))
         return [literal(atom) if jx.is_literal(atom) else env[atom] for atom in inner.outvars]
 
-    return Region(steps, frame(jaxpr, inputs, path, ()))
+    outputs = frame(jaxpr, inputs, path, ())
+    for output in outputs:
+        output.users.append(RETURNED)
+    return Region(steps, outputs)
 
 
 def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool]:

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 from ._find import are_bare, find, parameter_names
+from ._forms import WRITTEN
 from ._graph import Node, Path
 from ._sites import Finding, Match, Site
 
@@ -52,8 +53,8 @@ class Use:
 
     def registered(self, x: jax.Array) -> jax.Array:
         """The registry's function of that kind and of these parameters."""
-        if self.match.form is not None and not self.match.form.always:  # PReLU, but for slopes above 1
-            return jnp.maximum(x, self.options["slope"] * x)
+        if self.match.form is not None and not self.match.form.always:
+            return WRITTEN[self.site.kind](x, **self.options)
         return ACTIVATIONS[self.site.kind].fun(x, **self.options)
 
     @property
