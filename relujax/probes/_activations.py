@@ -24,8 +24,10 @@ _GATED = {
 CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", "squeeze", "copy")
 #: Primitives that are no linear function of an operand.
 _BENDING = frozenset(
-    ("exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "sin", "cos", "sqrt", "rsqrt", "square")
-    + ("integer_pow", "pow", "cumprod", "reduce_prod", "lgamma", "digamma")
+    (
+        *("exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "sin", "cos", "sqrt", "rsqrt"),
+        *("square", "integer_pow", "pow", "cumprod", "reduce_prod", "lgamma", "digamma"),
+    )
 )
 #: Primitives with weights.
 _WEIGHING = ("dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general")

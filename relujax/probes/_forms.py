@@ -123,8 +123,7 @@ _NUMPY: dict[str, Callable] = {
 _SHAPING = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose")
 #: How the first of some conditions that holds is told: they are put side by side along a new axis, here the first.
 _AMONG_CASES: dict[str, Callable] = {
-    "stack": lambda *cases: np.stack(np.broadcast_arrays(*cases, _POINTS)[:-1]),
-    "concatenate": lambda *cases: np.stack(np.broadcast_arrays(*cases, _POINTS)[:-1]),
+    **dict.fromkeys(("stack", "concatenate"), lambda *cases: np.concatenate([_rows(case) for case in cases])),
     "cumsum": lambda x: np.cumsum(x, axis=0),
     "argmax": lambda x: np.argmax(x, axis=0),
 }
@@ -135,6 +134,11 @@ _BENDING = frozenset((*_COMPARING, "tanh", "logistic", "erf", "erfc", "exp", "ex
 _LAST = frozenset(
     ("max", "min", "select_n", "clamp", "mul", "div", "add", "sub", "neg", "tanh", "logistic", "log", "log1p")
 )
+
+
+def _rows(case: Any) -> np.ndarray:
+    """One condition, or some, as rows."""
+    return np.broadcast_to(case, (len(case) if np.ndim(case) == 2 else 1, len(_POINTS)))
 
 
 class _NotElementwise(Exception):
@@ -186,6 +190,10 @@ def _apply(eqn: Any, values: list) -> Any:
         return out
     if name in _SHAPING:
         return values[0]
+    if name == "slice":  # of some conditions
+        shapes = zip(eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape, strict=True)
+        [axis] = (i for i, (before, after) in enumerate(shapes) if before != after)
+        return values[0][eqn.params["start_indices"][axis] : eqn.params["limit_indices"][axis]]
     of_numpy = _NUMPY.get(name) or _AMONG_CASES.get(name)
     if of_numpy is None:
         raise _NotElementwise(name)
@@ -213,18 +221,23 @@ def _operands(node: Node) -> tuple[Node, ...]:
 
 
 def _cases(node: Node) -> tuple[Node, ...] | None:
-    """The conditions of which a node tells the first that holds, as ``jnp.select`` and ``jnp.piecewise`` ask; or None."""
+    """The conditions of which a node tells the first that holds, as ``jnp.select`` and ``jnp.piecewise`` do; or None."""
     [axis] = node.eqn.params["axes"]
     cases: list[Node] = []
     todo = list(node.inputs)
     while todo:
         here = todo.pop()
         params = here.eqn.params if here.eqn is not None else {}
-        if here.fixed or here.aval.shape == node.aval.shape:
+        if here.aval.shape == node.aval.shape or (here.fixed and here.aval.shape[axis : axis + 1] in ((), (1,))):
             cases.append(here)
         elif here.primitive == "broadcast_in_dim":
             others = tuple(i for i in range(len(here.aval.shape)) if i != axis)
             if params["broadcast_dimensions"] != others or here.aval.shape[axis] != 1:
+                return None
+            todo += here.inputs
+        elif here.primitive == "slice":
+            before, after = list(here.inputs[0].aval.shape), list(here.aval.shape)
+            if before[:axis] + before[axis + 1 :] != after[:axis] + after[axis + 1 :] or params["strides"] is not None:
                 return None
             todo += here.inputs
         elif here.primitive == "convert_element_type" or axis in (params.get("axis"), params.get("dimension")):

@@ -353,6 +353,7 @@ RAW = {
     "soft sign": (lambda x: x / (1 + jnp.abs(x)), "soft_sign"),
     "select": (lambda x: jnp.select([x > 0], [x], 0.0), "relu"),
     "pieces": (lambda x: jnp.piecewise(x, [x < 0], [lambda v: 0.1 * v, lambda v: v]), "leaky_relu"),
+    "pieces for all": (lambda x: jnp.piecewise(x, [x < 0, x >= 0], [lambda v: 0 * v, lambda v: v]), "relu"),
     "select of two": (lambda x: jnp.select([x >= 0, x < 0], [x, 0.2 * x]), "leaky_relu"),
     "select of three": (lambda x: jnp.select([x < 0, x > 6], [0 * x, 0 * x + 6], x), "relu6"),
     "maximum of minimum": (lambda x: jnp.maximum(0, jnp.minimum(6, x)), "relu6"),
