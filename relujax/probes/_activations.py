@@ -122,20 +122,29 @@ def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
     return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
 
 
-def may_be_hinge_loss(kind: str, node: Node, x: Node) -> bool:
-    """Whether what is called by name is no activation for that reason alone; it may be a last layer with a shift."""
-    return kind in _HINGES and _is_margin(x) and (not node.feeds or _is_of_one_example(node))
+def doubt(kind: str, node: Node, x: Node) -> str | None:
+    """Why what is called by name is taken for a term of a loss, where it may be a last layer as well."""
+    if kind in _HINGES and _is_margin(x) and (not node.feeds or _is_of_one_example(node)):
+        return "its input is a distance from a constant and no layer follows, as in a hinge loss"
+    if kind in _OF_LOSSES and node.feeds and _is_added_up(node, x):
+        return "it is added up to one number per example and no layer follows, as in a likelihood"
+    return None
 
 
 def _is_term(kind: str, node: Node, x: Node, named: bool) -> bool:
     """Whether a value is a term of a loss, or of a likelihood."""
-    if may_be_hinge_loss(kind, node, x):
+    if doubt(kind, node, x):
         return True
     if kind in _OF_LOSSES:
-        ends = _ends(node)
-        only_added = "summed" in ends and ends <= {"summed", "scalar"} if node.feeds else ends != {"bent"}
-        return only_added and not _is_scale(node) and not _is_bound(node, x)
-    return not node.feeds and (_is_probability(node) or not (named or kind not in _PIECEWISE))
+        return not node.feeds and _is_added_up(node, x)
+    return not node.feeds and (_is_probability(node) or (not named and kind in _PIECEWISE))
+
+
+def _is_added_up(node: Node, x: Node) -> bool:
+    """Whether a softplus goes into a sum as it is: into that of each example, or into a scalar if that is all."""
+    ends = _ends(node)
+    only_added = "summed" in ends and ends <= {"summed", "scalar"} if node.feeds else ends != {"bent"}
+    return only_added and not _is_scale(node) and not _is_bound(node, x)
 
 
 def _ends(node: Node) -> set[str]:

@@ -14,9 +14,9 @@ from ._activations import (
     CARRIERS,
     Found,
     activations,
+    doubt,
     is_activation,
     is_plain_call,
-    may_be_hinge_loss,
     spread_feeds,
     weighs,
 )
@@ -45,7 +45,8 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
     the values that they compute: ``maximum(x, 0)``, ``where(x > 0, x, a * x)``, ``x * (x > 0)``, ``x * sigmoid(x)``,
     GELU in both forms, and so on. Looks inside ``jit``, ``checkpoint``, ``scan``, ``while_loop``, ``cond`` and
     ``shard_map``; what is inside other calls is listed in ``Stats.opaque``. The clamp of a variance, random numbers,
-    and what only a scalar loss depends on are no sites; a softplus of which a likelihood takes the logarithm is one.
+    and the terms of a loss are no sites: what is written out and only a scalar depends on, a softplus that is added up
+    to a scalar or to one number per example, a hinge. A softplus that is a scale, a rate or a bound is one.
     Cost: one trace, no FLOPs.
 
     >>> import jax.numpy as jnp, relujax as rx
@@ -170,8 +171,7 @@ class _Finder:
         name = jx.call_name(step.eqn) or step.eqn.primitive.name
         source = step.source or place.source
         if not is_activation(kind, node, x, named=found.form is None):
-            if node.data and found.form is None and may_be_hinge_loss(kind, node, x):
-                why = "its input is a distance from a constant, and only a scalar depends on it, as in a hinge loss"
+            if node.data and found.form is None and (why := doubt(kind, node, x)):
                 self.opaque.append(Opaque(name, (kind,), why, source))
             return None
         if not node.data and not (node.noise and any(o.name for o in origins)):

@@ -221,8 +221,8 @@ def _operands(node: Node) -> tuple[Node, ...]:
 
 
 def _cases(node: Node) -> tuple[Node, ...] | None:
-    """The conditions of which a node tells the first that holds, as ``jnp.select`` and ``jnp.piecewise`` do; or None."""
-    [axis] = node.eqn.params["axes"]
+    """The conditions of which a node tells the first that holds, as in ``jnp.select``, ``jnp.piecewise``; or None."""
+    axis: int = node.eqn.params["axes"][0]
     cases: list[Node] = []
     todo = list(node.inputs)
     while todo:

@@ -140,10 +140,19 @@ def test_what_a_network_returns_is_a_layer_s(fun, expected):
     assert kinds(fun) == expected
 
 
-def test_a_named_hinge_of_each_example_is_listed():
-    [part] = opaque(lambda p, x: jax.nn.relu(1 - (x @ p["w"])[:, 0]))
-    assert (part.primitive, part.kinds) == ("relu", ("relu",))
-    assert "as in a hinge loss" in part.reason
+@pytest.mark.parametrize(
+    ("fun", "kind", "reason"),
+    [
+        (lambda p, x: jax.nn.relu(1 - (x @ p["w"])[:, 0]), "relu", "as in a hinge loss"),
+        (lambda p, x: jnp.mean(jax.nn.relu(1 - x @ p["w"])), "relu", "as in a hinge loss"),
+        (squashed, "softplus", "as in a likelihood"),
+    ],
+    ids=["hinge of each example", "hinge", "change of variables"],
+)
+def test_what_may_be_a_last_layer_or_a_term_of_a_loss_is_listed(fun, kind, reason):
+    [part] = opaque(fun)
+    assert (part.primitive, part.kinds) == (kind, (kind,))
+    assert reason in part.reason
 
 
 def neighbours(clamp, x):
