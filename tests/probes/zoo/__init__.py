@@ -1,7 +1,12 @@
 """Models as people write them from the papers, each with the activations counted by hand."""
 
 from . import (
+    agents,
+    comparisons,
     equinox_models,
+    fields,
+    generative,
+    graphs,
     haiku_models,
     inner_gradients,
     linen_images,
@@ -11,8 +16,11 @@ from . import (
     nnx_sequences,
     plain_forms,
     plain_models,
+    recognition,
     recurrent,
     scientific,
+    sequences,
+    vocabulary,
 )
 from .entry import Entry
 
@@ -29,5 +37,13 @@ MODULES = (
     recurrent,
     scientific,
     losses,
+    generative,
+    sequences,
+    agents,
+    graphs,
+    fields,
+    recognition,
+    vocabulary,
+    comparisons,
 )
 ENTRIES = tuple(entry for module in MODULES for entry in vars(module).values() if isinstance(entry, Entry))

@@ -1,12 +1,12 @@
-"""Unseen models: diffusion, flows, adversarial and autoregressive generators, with the losses they are trained by."""
+"""Diffusion, flows and autoregressive generators, with the losses that they are trained by."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from zoo.entry import expect, f32, i32, key, of_linen, of_nnx, of_plain
-from zoo.layers import linear, linear_init, mlp
+from .entry import expect, f32, i32, key, of_linen, of_nnx, of_plain
+from .layers import linear, linear_init, mlp
 
 
 def modulate(x, shift, scale):
