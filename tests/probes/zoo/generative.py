@@ -72,7 +72,7 @@ class ScoreNet(nnx.Module):
 
     def __call__(self, x, t):
         act = lambda h: h * nnx.sigmoid(h)  # noqa: E731
-        angles = t[:, None] * self.w.value[None] * 2 * jnp.pi
+        angles = t[:, None] * self.w[...][None] * 2 * jnp.pi
         embed = act(self.embed(jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)))
         h1 = act(self.norms[0](self.down[0](x) + self.dense[0](embed)[:, None, None]))
         h2 = act(self.norms[1](self.down[1](h1) + self.dense[1](embed)[:, None, None]))

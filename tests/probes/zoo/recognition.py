@@ -115,11 +115,11 @@ class NFBlock(nnx.Module):
     def __call__(self, x, rng):
         gelu = lambda h: jax.nn.gelu(h) * 1.7015043497085571  # noqa: E731
         h = gelu(x) * self.beta
-        h = self.conv(self.w2.value, gelu(self.conv(self.w1.value, h)))
+        h = self.conv(self.w2[...], gelu(self.conv(self.w1[...], h)))
         se = nnx.sigmoid(self.excite(nnx.relu(self.squeeze(h.mean((1, 2))))))
         h = 2 * se[:, None, None] * h
         keep = jnp.floor(0.9 + jax.random.uniform(rng, (len(x), 1, 1, 1)))
-        return x + self.alpha * self.skip_gain.value * h * keep / 0.9
+        return x + self.alpha * self.skip_gain[...] * h * keep / 0.9
 
 
 # each of 2 blocks: 2 scaled GELU, the hidden ReLU and the sigmoid of the squeeze

@@ -68,7 +68,7 @@ class RecurrentBlock(nnx.Module):
         h = self.norm1(x)
         y, h = nnx.gelu(self.y(h)), self.conv(self.x(h))
         gate_x, gate_a = jax.nn.sigmoid(self.input_gate(h)), jax.nn.sigmoid(self.a_gate(h))
-        log_a = -8.0 * gate_a * jax.nn.softplus(self.a.value)
+        log_a = -8.0 * gate_a * jax.nn.softplus(self.a[...])
         a, square = jnp.exp(log_a), jnp.exp(2 * log_a)
         h = h * gate_x * bounded_sqrt(1 - square)
         combine = lambda l, r: (l[0] * r[0], r[0] * l[1] + r[1])  # noqa: E731, E741
@@ -171,9 +171,9 @@ class NoisyMoE(nnx.Module):
         load = jax.scipy.stats.norm.cdf((clean - threshold) / std).sum(0)
         importance = combine.sum(0)
         balance = sum(v.var() / (v.mean() ** 2 + 1e-10) for v in (load, importance))
-        up = jnp.einsum("td,edf->etf", x, self.up.value)
-        gate = jax.nn.relu(jnp.einsum("td,edf->etf", x, self.gates.value))
-        return jnp.einsum("te,etf,efd->td", combine, gate * up, self.down.value), balance
+        up = jnp.einsum("td,edf->etf", x, self.up[...])
+        gate = jax.nn.relu(jnp.einsum("td,edf->etf", x, self.gates[...]))
+        return jnp.einsum("te,etf,efd->td", combine, gate * up, self.down[...]), balance
 
 
 # each of 2 layers: the deviation of the noise, and one gate for all experts

@@ -133,10 +133,10 @@ def nnx_dorefa_quantised():
             self.b = nnx.Param(jnp.zeros(dout))
 
         def __call__(self, x):
-            w = jnp.tanh(self.w.value)
+            w = jnp.tanh(self.w[...])
             w = w / (2 * jnp.max(jnp.abs(w))) + 0.5
             w = 2 * through(w, jnp.round(w * 15) / 15) - 1
-            return x @ w + self.b.value
+            return x @ w + self.b[...]
 
     def quantise(x):
         scale = jnp.maximum(jnp.max(jnp.abs(x), axis=0, keepdims=True), 1e-5) / 15
