@@ -38,6 +38,11 @@ _OF_LOSSES = ("log_sigmoid", "softplus")
 _HINGES = ("relu", "relu_squared")
 #: Terms of a loss, where they are written out and only a scalar depends on them.
 _PIECEWISE = ("relu", "relu6", "leaky_relu", "prelu", "hard_sigmoid", "soft_shrink")
+#: What is done with a scale or a rate before.
+_SCALING = (
+    *("add", "sub", "mul", "div", "max", "square", "integer_pow", "select_n"),
+    *("split", "slice", "dynamic_slice", "gather", "concatenate", "pad"),
+)
 #: What a likelihood does with a scale or a rate, and no loss with its own terms.
 _OF_LIKELIHOODS = ("log", "lgamma", "digamma")
 
@@ -119,15 +124,15 @@ def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
     """Whether what computes an activation is one, and not the clamp of a variance, or a part of a loss."""
     if _is_term(kind, node, x, named) or (named and _is_variance(x) and _clamps_a_variance(node, x)):
         return False
-    return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
+    return named or not (x.counts or _clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
 
 
 def doubt(kind: str, node: Node, x: Node) -> str | None:
     """Why what is called by name is taken for a term of a loss, where it may be a last layer as well."""
     if kind in _HINGES and _is_margin(x) and (not node.feeds or _is_of_one_example(node)):
         return "its input is a distance from a constant and no layer follows, as in a hinge loss"
-    if kind in _OF_LOSSES and node.feeds and _is_added_up(node, x):
-        return "it is added up to one number per example and no layer follows, as in a likelihood"
+    if kind in _OF_LOSSES and (node.feeds or kind == "softplus") and _is_added_up(node, x):
+        return "it is only added up and no layer follows, as in a likelihood"
     return None
 
 
@@ -261,7 +266,7 @@ def _is_exponent(node: Node) -> bool:
 
 def _is_scale(node: Node) -> bool:
     """Whether a value, up to a floor and a factor, goes into a logarithm: a deviation or a rate in a likelihood."""
-    return _reaches(node, "users", _OF_LIKELIHOODS, (*CARRIERS, "add", "mul", "max", "square", "integer_pow"))
+    return _reaches(node, "users", _OF_LIKELIHOODS, (*CARRIERS, *_SCALING))
 
 
 def _clamps_a_variance(node: Node, x: Node) -> bool:

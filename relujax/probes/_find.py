@@ -295,6 +295,7 @@ class _Finder:
                 data=outer.data,
                 noise=outer.noise,
                 fixed=outer.fixed,
+                counts=outer.counts,
                 origins=outer.origins,
             )
             for i, (var, outer) in enumerate(zip(inner.invars, given, strict=True))

@@ -35,6 +35,7 @@ class Node:
         data: whether it depends on an argument that is no parameter.
         noise: whether it depends on random bits.
         fixed: whether it depends on neither data, parameters nor noise.
+        counts: whether it is computed of integers and truth values alone.
         origins: the parameters behind it, filled in by the finder.
         feeds: whether something other than a scalar depends on it, filled in by the finder.
     """
@@ -50,6 +51,7 @@ class Node:
     data: bool = False
     noise: bool = False
     fixed: bool = False
+    counts: bool = False
     origins: frozenset = frozenset()
     feeds: bool = False
 
@@ -161,14 +163,18 @@ def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any]
     return Region(steps, outputs)
 
 
-def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool]:
-    """Whether what an equation returns depends on data, on random bits, or on neither of them nor on parameters."""
+def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool, bool]:
+    """Whether what an equation returns depends on data, on random bits, or on neither of them nor on parameters.
+
+    And whether it is computed of integers, truth values and single numbers alone.
+    """
     if eqn.primitive.name == "random_bits":  # what it depends on is a key
-        return False, True, False
-    data, noise, fixed = False, False, bool(inputs)
+        return False, True, False, False
+    data, noise, fixed, counts = False, False, bool(inputs), bool(inputs)
     for node in inputs:
         data, noise, fixed = data or node.data, noise or node.noise, fixed and node.fixed
-    return data, noise, fixed
+        counts = counts and (node.counts or node.number is not None or _is_whole(node.aval.dtype))
+    return data, noise, fixed, counts
 
 
 def _number(value: Any) -> float | None:
@@ -187,6 +193,11 @@ def _number(value: Any) -> float | None:
 def is_floating(dtype: Any) -> bool:
     """Whether values of a dtype, extended ones among them, are real numbers that are rounded."""
     return jnp.issubdtype(dtype, jnp.floating)
+
+
+@functools.cache
+def _is_whole(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_)
 
 
 @functools.cache

@@ -37,6 +37,11 @@ def rendered(p, x):
     return jnp.mean((jnp.sum(alpha * passed * x, axis=-1) - 1) ** 2)
 
 
+def beta(p, x):
+    a, b = jnp.split(1.0 + jax.nn.softplus(x @ p["w"]), 2, axis=-1)
+    return -jnp.mean(x[:, 0] * jax.scipy.stats.beta.logpdf(jax.nn.sigmoid(x[:, :2]), a, b).sum(-1))
+
+
 def bounded(p, x):
     log_var = p["least"] + jax.nn.softplus(x @ p["w"] - p["least"])
     return jnp.mean(x**2 * jnp.exp(-log_var) + log_var)
@@ -57,6 +62,7 @@ def bounded_twice(p, x):
         (lambda p, x: jnp.sum((lambda h: h * jax.nn.sigmoid(h))(x @ p["w"])), ["silu"]),
         (spline, ["softplus"]),
         (rendered, ["softplus"]),
+        (beta, ["softplus", "sigmoid"]),
         (bounded, ["softplus"]),
         (bounded_twice, ["softplus", "softplus"]),
         (lambda p, x: jnp.sum(x * jnp.exp(jax.nn.log_sigmoid(x @ p["w"]))), ["log_sigmoid"]),
@@ -69,6 +75,7 @@ def bounded_twice(p, x):
         "silu written out",
         "slopes of a spline",
         "a density",
+        "concentrations",
         "a bound of the log-variance",
         "bounds on both sides",
         "a gate in logarithms",
@@ -146,13 +153,32 @@ def test_what_a_network_returns_is_a_layer_s(fun, expected):
         (lambda p, x: jax.nn.relu(1 - (x @ p["w"])[:, 0]), "relu", "as in a hinge loss"),
         (lambda p, x: jnp.mean(jax.nn.relu(1 - x @ p["w"])), "relu", "as in a hinge loss"),
         (squashed, "softplus", "as in a likelihood"),
+        (lambda p, x: jnp.mean(jax.nn.softplus(-x @ p["w"])), "softplus", "as in a likelihood"),
     ],
-    ids=["hinge of each example", "hinge", "change of variables"],
+    ids=["hinge of each example", "hinge", "change of variables", "logistic loss"],
 )
 def test_what_may_be_a_last_layer_or_a_term_of_a_loss_is_listed(fun, kind, reason):
     [part] = opaque(fun)
     assert (part.primitive, part.kinds) == (kind, (kind,))
     assert reason in part.reason
+
+
+def test_what_is_computed_of_counts_is_no_layer():
+    def capacity(p, x):
+        hot = jax.nn.one_hot(jnp.argmax(x @ p["w"], -1), 4)
+        rank = jnp.cumsum(hot, axis=0) * hot
+        place = jnp.maximum(rank - 1, 0).sum(-1)
+        return jax.nn.one_hot(place.astype("int32"), 3) @ (x @ p["w"])
+
+    assert kinds(capacity) == []
+
+
+@pytest.mark.parametrize("table", [jnp.eye(4) - 0.5, None], ids=["a constant", "a parameter"])
+def test_what_is_looked_up_by_integers_is_no_count(table):
+    def fun(p, x):
+        return jnp.maximum((p["w"] if table is None else table)[jnp.argmax(x, -1)], 0) @ p["w"]
+
+    assert kinds(fun) == ["relu"]
 
 
 def neighbours(clamp, x):
