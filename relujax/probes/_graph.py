@@ -173,7 +173,7 @@ def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool, bool]:
     data, noise, fixed, counts = False, False, bool(inputs), bool(inputs)
     for node in inputs:
         data, noise, fixed = data or node.data, noise or node.noise, fixed and node.fixed
-        counts = counts and (node.counts or node.number is not None or _is_whole(node.aval.dtype))
+        counts = counts and (node.counts or node.number is not None or _is_whole(getattr(node.aval, "dtype", None)))
     return data, noise, fixed, counts
 
 
