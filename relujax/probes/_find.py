@@ -114,6 +114,7 @@ class _Place:
     scans: tuple[int, ...] = ()
     counted: bool = True
     backward: bool = False
+    differentiated: bool = False
     mesh: Mapping[str, int] = field(default_factory=dict)
     divided: Mapping[tuple[Path, Any], Division] = field(default_factory=dict)
     typed: bool = True
@@ -198,7 +199,8 @@ class _Finder:
             return None
         site = self._site(step, kind, origins, source, place)
         site = replace(site, shape=tuple(shape), examples_axis=examples_axis, shards=shards)
-        return Match(site, step.eqn, found.at, found.form, found.gate)
+        differentiated = place.differentiated or step.is_differentiated
+        return Match(site, step.eqn, found.at, found.form, found.gate, differentiated)
 
     def _examples_axis(self, node: Node, shape: Sequence[int]) -> int | None:
         """Which axis counts examples: the first, where lengths do not speak against it; None where none is known to."""
@@ -247,6 +249,7 @@ class _Finder:
             stack=jx.joined(place.stack, step.stack),
             source=step.source or place.source,
             backward=place.backward or step.goes_backward,
+            differentiated=place.differentiated or step.is_differentiated,
         )
         bodies, given = jaxprs, step.inputs
         if name == "scan":

@@ -101,6 +101,11 @@ class Step:
         return any(map(jx.goes_backward, (*self.callers, self.eqn)))
 
     @property
+    def is_differentiated(self) -> bool:
+        """Whether its derivative is a part of the function."""
+        return any(map(jx.is_differentiated, (*self.callers, self.eqn)))
+
+    @property
     def source(self) -> str | None:
         """``file:line`` of the user's code."""
         return next(filter(None, map(jx.source_line, (self.eqn, *reversed(self.callers)))), None)

@@ -49,8 +49,8 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
         unit the gate is exchanged.
 
     Raises:
-        ValueError: for a kind or a name that is not there, for a function that changes shape or dtype, and for a
-            gate that is fused with more than a product.
+        ValueError: for a kind or a name that is not there, for a function that changes shape or dtype, for a gate
+            that is fused with more than a product, and for what the function itself takes a derivative of.
 
     Cost: one trace; the equations of what was replaced are left out.
 
@@ -74,6 +74,12 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
         def other(match: Match) -> Callable[[Use], Any] | None:
             keys = (f"/{match.site.name}", match.site.name, match.site.kind)
             new = next((others[key] for key in keys if key in others), None)
+            if new is not None and match.differentiated:
+                raise ValueError(
+                    f"cannot swap {match.site.name}: the function takes a derivative of it inside, which would stay "
+                    f"that of {match.site.kind}; expected the function before it is differentiated, as in "
+                    "jax.grad(relujax.swap(loss, ...))"
+                )
             return None if new is None else lambda use: _exchanged(use, new)
 
         return other

@@ -332,3 +332,26 @@ def test_what_an_exchanged_activation_shares_with_others_stays():
     swapped = rx.swap(model, {"silu": jax.nn.relu})
     assert [site.kind for site in rx.sites(swapped, w, x)] == ["sigmoid", "relu"]
     np.testing.assert_allclose(swapped(w, x)[1], jax.nn.sigmoid(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda energy, w, x: jax.value_and_grad(energy, 1)(w, x),
+        lambda energy, w, x: jax.jvp(functools.partial(energy, w), (x,), (x,)),
+        lambda energy, w, x: jax.lax.cond(x[0, 0] > 0, jax.grad(energy, 1), lambda _, x: x, w, x),
+    ],
+    ids=["grad", "jvp", "in a branch"],
+)
+def test_what_the_function_differentiates_itself_is_not_swapped_by_half(inside):
+    def energy(w, x):
+        return jax.lax.scan(lambda h, _: (jax.nn.silu(h @ w), None), x, length=2)[0].sum()
+
+    def forces(w, x):
+        return inside(energy, w, jnp.tanh(x))
+
+    w, x = jnp.eye(4, dtype="float32"), jnp.ones((3, 4), "float32")
+    with pytest.raises(ValueError, match=r"cannot swap silu: .*derivative.*expected the function before it is differ"):
+        rx.swap(forces, {"silu": jnp.sin})(w, x)
+    chex.assert_trees_all_close(rx.swap(forces, {"tanh": jnp.sin})(w, x), inside(energy, w, jnp.sin(x)), rtol=1e-6)
+    chex.assert_trees_all_close(rx.lean(forces)(w, x), forces(w, x), rtol=1e-6)

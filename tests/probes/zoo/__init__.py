@@ -4,11 +4,13 @@ from . import (
     agents,
     comparisons,
     equinox_models,
+    experts,
     fields,
     generative,
     graphs,
     haiku_models,
     inner_gradients,
+    likelihoods,
     linen_images,
     linen_sequences,
     losses,
@@ -45,5 +47,7 @@ MODULES = (
     recognition,
     vocabulary,
     comparisons,
+    likelihoods,
+    experts,
 )
 ENTRIES = tuple(entry for module in MODULES for entry in vars(module).values() if isinstance(entry, Entry))
