@@ -373,15 +373,8 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
     if same.any():
         name = _NAMES[int(np.argmin(np.where(same, np.max(off, axis=1), np.inf)))]
         return _REGISTRY.get(name, (name, {}))
-    positive = values[_POINTS > 0]
-    if not _same(positive, _POINTS[_POINTS > 0]):
-        threshold, share = 5.5 - values[_POINTS == 5.5].item(), positive[0] / _POINTS[0]
-        if 0 < threshold < 5.5 and _same(values, _shrunk(threshold), 1e-6):
-            return "soft_shrink", {"lambd": float(np.float32(threshold))}
-        beta = math.log(share / (1 - share)) / _POINTS[0] if 0 < share < 1 else 0.0
-        if beta > 0 and np.allclose(values, _POINTS * _sigmoid(beta * _POINTS), rtol=1e-5, atol=1e-6):
-            return "swish", {"beta": float(np.float32(beta))}
-        return None
+    if not _same(values[_POINTS > 0], _POINTS[_POINTS > 0]):
+        return _shifted_or_sharpened(values)
     slope, alpha = -values[1], -values[2]
     if (
         slope > 0
@@ -391,6 +384,20 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
         return "leaky_relu", {"negative_slope": float(np.float32(slope))}
     if alpha > 0 and np.allclose(values, np.where(_POINTS > 0, _POINTS, alpha * _elu(_POINTS)), rtol=1e-5, atol=1e-6):
         return "elu", {"alpha": float(np.float32(alpha))}
+    return None
+
+
+def _shifted_or_sharpened(values: np.ndarray) -> tuple[str, dict[str, Any]] | None:
+    """The soft threshold, or the swish of a number, that has these values."""
+    threshold = 5.5 - values[_POINTS == 5.5].item()
+    if 0 < threshold < 5.5 and _same(values, _shrunk(threshold), 1e-6):
+        return "soft_shrink", {"lambd": float(np.float32(threshold))}
+    share = values[0] / _POINTS[0]  # sigmoid(beta x)
+    if not 0.5 < share < 1 or not values[1] < 0:
+        return None
+    beta = math.log(share / (1 - share)) / _POINTS[0]
+    if np.allclose(values, _POINTS * _sigmoid(beta * _POINTS), rtol=1e-5, atol=1e-6):
+        return "swish", {"beta": float(np.float32(beta))}
     return None
 
 
