@@ -211,7 +211,7 @@ def test_what_depends_on_the_step_of_a_loop_is_a_layer_as_what_depends_on_data(l
             return x + embedded @ p["w"], None
 
         if loop == "scan":
-            return jax.lax.scan(step, x, jnp.arange(5.0))[0]
+            return jax.lax.scan(step, x, jnp.arange(5, dtype=x.dtype))[0]
         return jax.lax.fori_loop(0, 5, lambda i, x: step(x, i.astype(x.dtype))[0], x)
 
     assert kinds(sample) == ["silu"]
