@@ -110,7 +110,7 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
             continue
         if called := _called(step.eqn):
             found[step.path] = called
-        elif form := recognise(step.outputs[0], lambda node: _called(node.eqn) is not None):
+        elif form := recognise(step.outputs[0], _is_named):
             if form.kind == "log_sigmoid" and _is_exponent(step.outputs[0]):
                 continue  # the derivative of softplus is written like that; what is inside may be one
             whole = not form.inside and not any(isinstance(v, Node) for v in form.options.values())
@@ -118,6 +118,12 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
             found[step.path] = Found(form.kind, at, form)
             inside.update(node.order for node in form.inside)
     return found, inside
+
+
+def _is_named(node: Node) -> bool:
+    """Whether a value is that of an activation called by name, of which no other one is made."""
+    called = _called(node.eqn)
+    return called is not None and called.kind != "relu6"  # hard sigmoid is
 
 
 def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
@@ -249,7 +255,8 @@ def _is_overlap(x: Node) -> bool:
 
 
 def _behind_shapes(node: Node) -> Node:
-    while node.primitive in (*CARRIERS, "slice", "split") and node.inputs:
+    """The value that another one is, or some elements of, in whatever order."""
+    while node.primitive in (*CARRIERS, "slice", "split", "gather") and node.inputs:
         node = node.inputs[0]
     return node
 

@@ -105,10 +105,16 @@ def squashed(p, x):
     return (norm.logpdf(raw) - 2 * (jnp.log(2.0) - raw - jax.nn.softplus(-2 * raw))).sum(-1)
 
 
+def lovasz(p, x):
+    errors = jnp.take_along_axis(1 - x @ p["w"], jnp.argsort(x @ p["w"], axis=-1), axis=-1)
+    return jnp.mean(jnp.sum(jax.nn.relu(errors) * jnp.arange(4), -1))
+
+
 @pytest.mark.parametrize(
     "fun",
     [
         focal,
+        lovasz,
         mixture,
         logistic_bins,
         squashed,
@@ -118,6 +124,7 @@ def squashed(p, x):
     ],
     ids=[
         "focal loss",
+        "sorted hinges",
         "mixture",
         "differences of a cumulative distribution",
         "change of variables of each example",

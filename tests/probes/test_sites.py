@@ -358,6 +358,8 @@ RAW = {
     "select of three": (lambda x: jnp.select([x < 0, x > 6], [0 * x, 0 * x + 6], x), "relu6"),
     "maximum of minimum": (lambda x: jnp.maximum(0, jnp.minimum(6, x)), "relu6"),
     "hard sigmoid": (lambda x: jnp.maximum(0, jnp.minimum(1, (x + 3) / 6)), "hard_sigmoid"),
+    "hard sigmoid of relu6": (lambda x: jax.nn.relu6(x + 3) / 6, "hard_sigmoid"),
+    "relu6 and a factor": (lambda x: jax.nn.relu6(x) / 5, "relu6"),
     "logarithm": (lambda x: jnp.log(1 + jnp.exp(x)), "softplus"),
     "logarithm near 1": (lambda x: jnp.log1p(jnp.exp(x)), "softplus"),
     "selu to six digits": (lambda x: 1.0507 * jnp.where(x > 0, x, 1.67326 * (jnp.exp(x) - 1)), "selu"),

@@ -147,3 +147,23 @@ def plain_float16_step_with_loss_scale():
         return new, jnp.where(finite, jnp.minimum(scale * 2, 2.0**15), jnp.maximum(scale / 2, 1.0)), aux
 
     return of_plain(step, lambda k: linear_init(k, 4, 8, 8, 3), f32(), f32(6, 4), i32(6))
+
+
+# RetNet: a gate by swish behind a group norm, decay in log space, GELU; 2 layers scanned over stacked parameters
+@expect(silu=1, gelu=1, executions=4)
+def plain_retention_scan():
+    def layer(x, p):
+        q, k, v, g = jnp.split(x @ p["qkvg"], 4, axis=-1)
+        n = jnp.arange(x.shape[1])
+        gap = (n[:, None] - n[None]).astype(x.dtype)
+        decay = jnp.where(gap >= 0, 0.9 ** jnp.maximum(gap, 0), 0.0)
+        score = jnp.einsum("btd,bsd->bts", q, k) * decay
+        score = score / jnp.maximum(jnp.abs(score.sum(-1, keepdims=True)), 1.0)
+        y = jnp.einsum("bts,bsd->btd", score, v).reshape(*x.shape[:2], 2, 4)
+        y = (y - y.mean(-1, keepdims=True)) / jnp.sqrt(y.var(-1, keepdims=True) + 1e-5)
+        x = x + (jax.nn.swish(g) * y.reshape(x.shape)) @ p["out"]
+        return x + jax.nn.gelu(x @ p["up"]) @ p["down"], None
+
+    shapes = {"qkvg": (8, 32), "out": (8, 8), "up": (8, 16), "down": (16, 8)}
+    init = lambda k: {n: jnp.ones((2, *s)) for n, s in shapes.items()}  # noqa: E731
+    return of_plain(lambda p, x: jax.lax.scan(layer, x, p)[0], init, f32(2, 5, 8))

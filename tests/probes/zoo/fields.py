@@ -187,3 +187,48 @@ def plain_deep_ritz():
         }
 
     return of_plain(loss, init, f32(6, 2), f32(5, 2))
+
+
+# attention over neighbours, with a mask of -inf: an ELU in each of 2 layers, written with where; the gate of the readout
+@expect(elu=2, sigmoid=1)
+def equinox_pair_readout():
+    class Net(eqx.Module):
+        layers: list
+        gate: eqx.nn.Linear
+
+        def __init__(self, k):
+            a, b, c = jax.random.split(k, 3)
+            self.layers = [eqx.nn.Linear(4, 4, key=a), eqx.nn.Linear(4, 4, key=b)]
+            self.gate = eqx.nn.Linear(4, 1, key=c)
+
+        def __call__(self, x, adjacency):
+            for layer in self.layers:
+                h = jax.vmap(layer)(x)
+                logits = jnp.where(adjacency, h @ h.T, -jnp.inf)
+                logits = jnp.where(jnp.any(adjacency, -1, keepdims=True), logits, 0.0)
+                h = jax.nn.softmax(logits) @ h
+                x = x + jnp.where(h > 0, h, jnp.exp(jnp.minimum(h, 0)) - 1)
+            return jnp.sum(jax.nn.sigmoid(jax.vmap(self.gate)(x)) * x, axis=0)
+
+    return of_equinox(Net, f32(3, 5, 4), jax.ShapeDtypeStruct((3, 5, 5), bool))
+
+
+# a liquid time constant: the tanh of the synapse and the softplus of the constant, in 3 Euler steps of each of 4 events;
+# the state is clipped
+@expect(tanh=1, softplus=1, executions=2 * 12)
+def plain_liquid_time_constant():
+    def forward(p, xs):
+        def event(h, x):
+            def euler(_, h):
+                u = jnp.concatenate([h, x], -1)
+                f = jnp.tanh(linear(p["f"], u))
+                tau = 0.5 + jax.nn.softplus(linear(p["tau"], u))
+                return jnp.clip(h + 0.1 * (-h / tau + f * (1 - h)), -1, 1)
+
+            h = jax.lax.fori_loop(0, 3, euler, h)
+            return h, h
+
+        return jax.lax.scan(event, jnp.zeros((xs.shape[1], 6)), xs)[1] @ p["out"]
+
+    init = lambda k: {"f": linear_init(k, 8, 6)[0], "tau": linear_init(k, 8, 6)[0], "out": jnp.ones((6, 2))}  # noqa: E731
+    return of_plain(forward, init, f32(4, 3, 2))

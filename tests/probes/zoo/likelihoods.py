@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from .entry import expect, f32, key, of_equinox, of_haiku, of_nnx, of_plain
-from .layers import linear, linear_init
+from .layers import linear, linear_init, mlp
 
 
 # masked autoregressive flow: 2 tanh layers behind masked weights in each of 3 steps; a sigmoid squeezes the data's end
@@ -183,3 +183,59 @@ def plain_beta_policy_loss():
         return -jnp.mean(advantage * log_prob)
 
     return of_plain(loss, lambda k: linear_init(k, 4, 8, 8, 4), f32(6, 4), f32(6, 2), f32(6))
+
+
+# guidance without a classifier: 2 SiLU for both branches at once; the threshold is a clip by a quantile
+@expect(silu=2)
+def plain_guided_denoising():
+    def forward(p, x, cond, t):
+        both = jnp.concatenate([x, x]), jnp.concatenate([cond, jnp.zeros_like(cond)])
+        out = mlp(p, jnp.concatenate([*both, jnp.full((2 * len(x), 1), t)], -1), jax.nn.silu)
+        with_, without = jnp.split(out, 2)
+        guess = without + 3.0 * (with_ - without)
+        clean = (x - 0.6 * guess) / 0.8
+        most = jnp.maximum(jnp.quantile(jnp.abs(clean), 0.9, axis=-1, keepdims=True), 1.0)
+        return jnp.clip(clean, -most, most) / most
+
+    return of_plain(forward, lambda k: linear_init(k, 7, 8, 8, 3), f32(4, 3), f32(4, 3), f32())
+
+
+# a twin critic of TD3: the target policy is a tanh of 1 ReLU layer, with clipped noise; 1 ReLU in each of two critics,
+# online and target; the value is bounded; conservative terms are a logsumexp
+@expect(relu=5, tanh=1)
+def haiku_td3_cql():
+    def loss(state, action, reward, after):
+        q = [hk.nets.MLP([8, 1], name=f"q{i}") for i in range(2)]
+        target = [hk.nets.MLP([8, 1], name=f"t{i}") for i in range(2)]
+        noise = jnp.clip(0.2 * jax.random.normal(hk.next_rng_key(), action.shape), -0.5, 0.5)
+        policy = hk.nets.MLP([8, 2], name="pi")
+        next_action = jnp.clip(jnp.tanh(policy(after)) + noise, -1, 1)
+        inputs = jnp.concatenate([after, next_action], -1)
+        goal = reward + 0.99 * jnp.minimum(*(t(inputs)[:, 0] for t in target))
+        now = [f(jnp.concatenate([state, action], -1))[:, 0] for f in q]
+        td = sum(jnp.mean((n - jax.lax.stop_gradient(goal)) ** 2) for n in now)
+        return td + 0.1 * sum(jax.nn.logsumexp(n) - n.mean() for n in now)
+
+    return of_haiku(loss, f32(5, 4), f32(5, 2), f32(5), f32(5, 4))
+
+
+# forecasts: an LSTM of the library over 4 steps; the scale and the degrees of freedom of Student's t are softplus
+@expect(softplus=2, sigmoid=3, tanh=2, executions=2 + 5 * 4)
+def linen_deepar_student_loss():
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h = nn.RNN(nn.OptimizedLSTMCell(6))(x)
+            raw = nn.Dense(3)(h)
+            return raw[..., 0], nn.softplus(raw[..., 1]), 2.0 + nn.softplus(raw[..., 2])
+
+    model = Net()
+
+    def loss(v, x, y):
+        loc, scale, df = model.apply(v, x)
+        z = (y - loc) / scale
+        part = 0.5 * (df + 1) * jnp.log1p(z**2 / df) + jnp.log(scale) + 0.5 * jnp.log(df)
+        return jnp.mean(part + jax.lax.lgamma(0.5 * df) - jax.lax.lgamma(0.5 * (df + 1)))
+
+    x = f32(3, 4, 2)
+    return loss, (jax.eval_shape(model.init, key(), x), x, f32(3, 4))

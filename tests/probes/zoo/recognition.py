@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from .entry import expect, f32, i32, key, of_haiku, of_nnx, of_plain
+from .entry import expect, f32, i32, key, of_haiku, of_linen, of_nnx, of_plain
 from .layers import linear_init, mlp
 
 
@@ -147,3 +147,50 @@ def plain_ordinal_regression():
 
     init = lambda k: {"net": linear_init(k, 4, 8, 1), "first": jnp.zeros(1), "steps": jnp.ones(3)}  # noqa: E731
     return of_plain(loss, init, f32(6, 4), i32(6))
+
+
+# an inverted bottleneck that is squeezed and excited, with the paper's relu6(x + 3) / 6: 2 hard swish, a ReLU, a gate
+@expect(hard_silu=2, relu=1, hard_sigmoid=1)
+def linen_inverted_bottleneck():
+    class Block(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            h_sigmoid = lambda x: nn.relu6(x + 3.0) / 6.0  # noqa: E731
+            h_swish = lambda x: x * h_sigmoid(x)  # noqa: E731
+            h = h_swish(nn.BatchNorm(use_running_average=False)(nn.Conv(8, (1, 1))(x)))
+            h = h_swish(nn.BatchNorm(use_running_average=False)(nn.Conv(8, (3, 3), feature_group_count=8)(h)))
+            s = nn.Dense(8)(nn.relu(nn.Dense(2)(h.mean((1, 2)))))
+            return x + nn.Conv(4, (1, 1))(h * h_sigmoid(s)[:, None, None])
+
+    return of_linen(Block(), f32(2, 6, 6, 4))
+
+
+# Lovász' hinges, sorted; 2 leaky layers, whose weights are normalised by a power iteration
+@expect(leaky_relu=2)
+def nnx_lovasz_spectral_norm():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in ((4, 8), (8, 8), (8, 1))])
+            self.u = nnx.BatchStat(jnp.ones(8))
+
+        def __call__(self, x):
+            for layer in self.layers[:-1]:
+                w, u = layer.kernel[...], self.u[...]
+                v = w @ u
+                v = v / jnp.maximum(jnp.linalg.norm(v), 1e-12)
+                sigma = jax.lax.stop_gradient(v) @ w @ u
+                x = jax.nn.leaky_relu(x @ (w / sigma) + layer.bias[...], 0.1)
+            return self.layers[-1](x)[..., 0]
+
+        def loss(self, x, y):
+            logits = self(x)
+            signs = 2.0 * y - 1.0
+            errors = 1.0 - logits * signs
+            order = jnp.argsort(-errors, axis=-1)
+            errors, truth = jnp.take_along_axis(errors, order, -1), jnp.take_along_axis(y, order, -1)
+            total = truth.sum(-1, keepdims=True)
+            jaccard = 1 - (total - jnp.cumsum(truth, -1)) / (total + jnp.cumsum(1 - truth, -1))
+            gradient = jnp.concatenate([jaccard[:, :1], jnp.diff(jaccard, axis=-1)], -1)
+            return jnp.mean(jnp.sum(jax.nn.relu(errors) * jax.lax.stop_gradient(gradient), -1))
+
+    return of_nnx(lambda: Net(nnx.Rngs(0)), f32(2, 6, 4), f32(2, 6), method=lambda m, x, y: m.loss(x, y))
