@@ -189,7 +189,7 @@ def plain_deep_ritz():
     return of_plain(loss, init, f32(6, 2), f32(5, 2))
 
 
-# attention over neighbours, with a mask of -inf: an ELU in each of 2 layers, written with where; the gate of the readout
+# attention over neighbours, with a mask of -inf: an ELU in each of 2 layers, by where; the gate of the readout
 @expect(elu=2, sigmoid=1)
 def equinox_pair_readout():
     class Net(eqx.Module):
@@ -213,7 +213,7 @@ def equinox_pair_readout():
     return of_equinox(Net, f32(3, 5, 4), jax.ShapeDtypeStruct((3, 5, 5), bool))
 
 
-# a liquid time constant: the tanh of the synapse and the softplus of the constant, in 3 Euler steps of each of 4 events;
+# a liquid time constant: the tanh of the synapse and the softplus of the constant, in 3 steps of each of 4 events;
 # the state is clipped
 @expect(tanh=1, softplus=1, executions=2 * 12)
 def plain_liquid_time_constant():
