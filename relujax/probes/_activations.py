@@ -7,7 +7,7 @@ from typing import Any
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 from ._forms import Form, recognise
-from ._graph import Node, Path, Region, is_floating
+from ._graph import RETURNED, Node, Path, Region, is_floating
 
 #: Calls that jax.nn, Flax and relujax make by a name of their own, and the kind they are.
 _NAMED = {name: name for name, row in ACTIVATIONS.items() if row.kin != "gated"} | {"hard_swish": "hard_silu"}
@@ -22,11 +22,27 @@ _GATED = {
 }
 #: Primitives that hand a parameter on without consuming it.
 CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", "squeeze", "copy")
+#: Primitives that are no linear function of an operand.
+_BENDING = frozenset(
+    (
+        *("exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "sin", "cos", "sqrt", "rsqrt"),
+        *("square", "integer_pow", "pow", "cumprod", "reduce_prod", "lgamma", "digamma"),
+    )
+)
 #: Primitives with weights.
 _WEIGHING = ("dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general")
-_REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_window_sum", "psum", "psum_invariant")
-#: Whoever calls these on the way to a scalar, and to nothing else, is computing a loss.
+_REDUCING = ("reduce_sum", "reduce_max", "reduce_min", "reduce_window_sum", "psum", "psum_invariant", "scatter-add")
+#: Terms of a loss, where they are only added up.
 _OF_LOSSES = ("log_sigmoid", "softplus")
+#: Terms of a loss, of another value's distance from a constant.
+_HINGES = ("relu", "relu_squared")
+#: Terms of a loss, where they are written out and only a scalar depends on them.
+_PIECEWISE = ("relu", "relu6", "leaky_relu", "prelu", "hard_sigmoid", "soft_shrink")
+#: What is done with a scale or a rate before.
+_SCALING = (
+    *("add", "sub", "mul", "div", "max", "square", "integer_pow", "select_n"),
+    *("split", "slice", "dynamic_slice", "gather", "concatenate", "pad"),
+)
 #: What a likelihood does with a scale or a rate, and no loss with its own terms.
 _OF_LIKELIHOODS = ("log", "lgamma", "digamma")
 
@@ -94,7 +110,7 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
             continue
         if called := _called(step.eqn):
             found[step.path] = called
-        elif form := recognise(step.outputs[0], lambda node: _called(node.eqn) is not None):
+        elif form := recognise(step.outputs[0], _is_named):
             if form.kind == "log_sigmoid" and _is_exponent(step.outputs[0]):
                 continue  # the derivative of softplus is written like that; what is inside may be one
             whole = not form.inside and not any(isinstance(v, Node) for v in form.options.values())
@@ -104,24 +120,130 @@ def activations(region: Region) -> tuple[dict[Path, Found], set[int]]:
     return found, inside
 
 
+def _is_named(node: Node) -> bool:
+    """Whether a value is that of an activation called by name, of which no other one is made."""
+    called = _called(node.eqn)
+    return called is not None and called.kind != "relu6"  # hard sigmoid is
+
+
 def is_activation(kind: str, node: Node, x: Node, named: bool) -> bool:
     """Whether what computes an activation is one, and not the clamp of a variance, or a part of a loss."""
-    of_layers = named or kind in ("sigmoid", "tanh")
-    of_loss = not node.feeds and (kind in _OF_LOSSES or _is_margin(x) or not of_layers)
-    if of_loss and not (kind == "softplus" and _is_scale(node)):
+    if _is_term(kind, node, x, named) or (named and _is_variance(x) and _clamps_a_variance(node, x)):
         return False
-    return named or not (_clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
+    return named or not (x.counts or _clamps_a_variance(node, x) or _is_bounded(node) or _is_overlap(x))
 
 
-def may_be_hinge_loss(kind: str, node: Node, x: Node) -> bool:
-    """Whether what is called by name is no activation for that reason alone; it may be a last layer with a shift."""
-    return not node.feeds and kind not in _OF_LOSSES and _is_margin(x)
+def doubt(kind: str, node: Node, x: Node) -> str | None:
+    """Why what is called by name is taken for a term of a loss, where it may be a last layer as well."""
+    if kind in _HINGES and _is_margin(x) and (not node.feeds or _is_of_one_example(node)):
+        return "its input is a distance from a constant and no layer follows, as in a hinge loss"
+    if kind in _OF_LOSSES and (node.feeds or kind == "softplus") and _is_added_up(node, x):
+        return "it is only added up and no layer follows, as in a likelihood"
+    return None
+
+
+def _is_term(kind: str, node: Node, x: Node, named: bool) -> bool:
+    """Whether a value is a term of a loss, or of a likelihood."""
+    if doubt(kind, node, x):
+        return True
+    if kind in _OF_LOSSES:
+        return not node.feeds and _is_added_up(node, x)
+    return not node.feeds and (_is_probability(node) or (not named and kind in _PIECEWISE))
+
+
+def _is_added_up(node: Node, x: Node) -> bool:
+    """Whether a softplus goes into a sum as it is: into that of each example, or into a scalar if that is all."""
+    ends = _ends(node)
+    only_added = "summed" in ends and ends <= {"summed", "scalar"} if node.feeds else ends != {"bent"}
+    return only_added and not _is_scale(node) and not _is_bound(node, x)
+
+
+def _ends(node: Node) -> set[str]:
+    """Where a value leads, over all that is linear in it and has no weights.
+
+    Returns:
+        Of "bent", where something is no linear function of it; "weighed", where it meets weights; "summed", where it
+        becomes one number per example, and that meets none; "scalar"; "returned" as it is; "called", in a loop.
+    """
+    ends: set[str] = set()
+    seen, todo = {node.order}, [node]
+    while todo:
+        here = todo.pop()
+        for user in here.users:
+            if user is RETURNED:
+                ends.add("returned")
+            elif not user.aval.shape:
+                ends.add("scalar")
+            elif _bends(here, user):
+                ends.add("bent")
+            elif user.primitive in _WEIGHING or weighs(user.eqn):
+                ends.add("weighed")
+            elif user.primitive == "reduce_sum" and len(user.aval.shape) == 1 and 0 not in user.eqn.params["axes"]:
+                ends.add("weighed" if _reaches(user, "users", _WEIGHING, None) else "summed")
+            elif user.primitive in ("scan", "while", "cond"):
+                ends.add("called")
+            elif user.order not in seen:
+                seen.add(user.order)
+                todo.append(user)
+    return ends
+
+
+def _bends(operand: Node, user: Node) -> bool:
+    """Whether what is computed from an operand is no linear function of it."""
+    name, inputs = user.primitive, user.inputs
+    if name == "div":
+        return inputs[1] is operand
+    return name in _BENDING or (name == "mul" and inputs[0] is inputs[1]) or _called(user.eqn) is not None
+
+
+def _is_of_one_example(node: Node) -> bool:
+    """Whether a value is one number per example, or only added up to that, and meets no weights."""
+    ends = _ends(node)
+    return bool(ends) and ends <= {"summed", "scalar", *(["returned"] if len(node.aval.shape) == 1 else [])}
 
 
 def _is_margin(x: Node) -> bool:
     """Whether a value is another one's distance from a constant, as in a hinge loss."""
     x = _behind_shapes(x)
     return x.primitive in ("add", "sub") and any(i.fixed for i in x.inputs)
+
+
+def _is_bound(node: Node, x: Node) -> bool:
+    """Whether a softplus keeps a value on one side of another: ``least + softplus(x - least)``."""
+    x = _behind_shapes(x)
+    if x.primitive != "sub":
+        return False
+    value, least = map(_behind_shapes, x.inputs)
+    for user in node.users:
+        sides = {"add": [(least, user.inputs)], "sub": [(value, user.inputs[:1])]}.get(user.primitive, [])
+        if any(_is_same(bound, _behind_shapes(i)) for bound, others in sides for i in others):
+            return True
+    return False
+
+
+def _is_same(a: Node, b: Node) -> bool:
+    return a is b or (a.number is not None and a.number == b.number)
+
+
+def _is_probability(node: Node) -> bool:
+    """Whether all that is done with a sigmoid is to take its difference from another: what is between two cuts."""
+    return node.primitive == "logistic" and all(
+        user.primitive == "sub" and all(i.primitive == "logistic" for i in user.inputs) for user in node.users
+    )
+
+
+def _is_variance(x: Node) -> bool:
+    """Whether a value is another one less a square."""
+    x = _behind_shapes(x)
+    if x.primitive != "sub":
+        return False
+    square = _behind_shapes(x.inputs[1])
+    is_product = square.primitive == "mul" and square.inputs[0] is square.inputs[1]
+    return (
+        is_product
+        or square.primitive == "square"
+        or (square.primitive == "integer_pow" and square.eqn.params["y"] == 2)
+    )
 
 
 def _is_overlap(x: Node) -> bool:
@@ -133,7 +255,8 @@ def _is_overlap(x: Node) -> bool:
 
 
 def _behind_shapes(node: Node) -> Node:
-    while node.primitive in (*CARRIERS, "slice", "split") and node.inputs:
+    """The value that another one is, or some elements of, in whatever order."""
+    while node.primitive in (*CARRIERS, "slice", "split", "gather") and node.inputs:
         node = node.inputs[0]
     return node
 
@@ -150,7 +273,7 @@ def _is_exponent(node: Node) -> bool:
 
 def _is_scale(node: Node) -> bool:
     """Whether a value, up to a floor and a factor, goes into a logarithm: a deviation or a rate in a likelihood."""
-    return _reaches(node, "users", _OF_LIKELIHOODS, (*CARRIERS, "add", "mul", "max", "square", "integer_pow"))
+    return _reaches(node, "users", _OF_LIKELIHOODS, (*CARRIERS, *_SCALING))
 
 
 def _clamps_a_variance(node: Node, x: Node) -> bool:

@@ -14,9 +14,9 @@ from ._activations import (
     CARRIERS,
     Found,
     activations,
+    doubt,
     is_activation,
     is_plain_call,
-    may_be_hinge_loss,
     spread_feeds,
     weighs,
 )
@@ -45,7 +45,8 @@ def sites(fun: Callable, *args: Any) -> tuple[Site, ...]:
     the values that they compute: ``maximum(x, 0)``, ``where(x > 0, x, a * x)``, ``x * (x > 0)``, ``x * sigmoid(x)``,
     GELU in both forms, and so on. Looks inside ``jit``, ``checkpoint``, ``scan``, ``while_loop``, ``cond`` and
     ``shard_map``; what is inside other calls is listed in ``Stats.opaque``. The clamp of a variance, random numbers,
-    and what only a scalar loss depends on are no sites; a softplus of which a likelihood takes the logarithm is one.
+    and the terms of a loss are no sites: what is written out and only a scalar depends on, a softplus that is added up
+    to a scalar or to one number per example, a hinge. A softplus that is a scale, a rate or a bound is one.
     Cost: one trace, no FLOPs.
 
     >>> import jax.numpy as jnp, relujax as rx
@@ -113,6 +114,7 @@ class _Place:
     scans: tuple[int, ...] = ()
     counted: bool = True
     backward: bool = False
+    differentiated: bool = False
     mesh: Mapping[str, int] = field(default_factory=dict)
     divided: Mapping[tuple[Path, Any], Division] = field(default_factory=dict)
     typed: bool = True
@@ -170,8 +172,7 @@ class _Finder:
         name = jx.call_name(step.eqn) or step.eqn.primitive.name
         source = step.source or place.source
         if not is_activation(kind, node, x, named=found.form is None):
-            if node.data and found.form is None and may_be_hinge_loss(kind, node, x):
-                why = "only a scalar depends on it, and its input is a distance from a constant, as in a hinge loss"
+            if node.data and found.form is None and (why := doubt(kind, node, x)):
                 self.opaque.append(Opaque(name, (kind,), why, source))
             return None
         if not node.data and not (node.noise and any(o.name for o in origins)):
@@ -198,7 +199,8 @@ class _Finder:
             return None
         site = self._site(step, kind, origins, source, place)
         site = replace(site, shape=tuple(shape), examples_axis=examples_axis, shards=shards)
-        return Match(site, step.eqn, found.at, found.form, found.gate)
+        differentiated = place.differentiated or step.is_differentiated
+        return Match(site, step.eqn, found.at, found.form, found.gate, differentiated)
 
     def _examples_axis(self, node: Node, shape: Sequence[int]) -> int | None:
         """Which axis counts examples: the first, where lengths do not speak against it; None where none is known to."""
@@ -247,6 +249,7 @@ class _Finder:
             stack=jx.joined(place.stack, step.stack),
             source=step.source or place.source,
             backward=place.backward or step.goes_backward,
+            differentiated=place.differentiated or step.is_differentiated,
         )
         bodies, given = jaxprs, step.inputs
         if name == "scan":
@@ -258,6 +261,8 @@ class _Finder:
                 layers=(*inside.layers, any(o.name and o.ndim >= 2 for x in over for o in x.origins)),
                 scans=(*inside.scans, len(step.path)),
             )
+            counting = _mixed(over, step.inputs)  # a constant differs from turn to turn, as a counter does
+            over = [o if o.origins or o.noise else mixed for o, mixed in zip(over, counting, strict=True)]
             given = [*step.inputs[:consts], *_mixed(step.inputs[consts : consts + carry], step.inputs), *over]
         elif name == "while":
             test, body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
@@ -293,6 +298,7 @@ class _Finder:
                 data=outer.data,
                 noise=outer.noise,
                 fixed=outer.fixed,
+                counts=outer.counts,
                 origins=outer.origins,
             )
             for i, (var, outer) in enumerate(zip(inner.invars, given, strict=True))

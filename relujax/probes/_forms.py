@@ -72,12 +72,12 @@ _NAMES = tuple(_KNOWN)
 def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The values of what is known, by kind and point, and how far another function's may be off.
 
-    By a number, because constants are written with some seven digits, and the tails of smooth functions cancel; and by
-    how many roundings of the dtype, because a constant of bfloat16 has three digits.
+    By a number, because constants are written with six or seven digits, and the tails of smooth functions cancel; by
+    how many roundings of the dtype as well, because a constant of bfloat16 has three digits.
     """
     values = np.stack([fun(_POINTS) for fun in _KNOWN.values()])
     smooth = np.array([[float(name not in ("relu", "relu6"))] for name in _NAMES])
-    return values, 3e-6 * smooth + 1e-6 * np.abs(values), smooth * (1 + np.abs(values))
+    return values, 4e-6 * smooth + 1e-6 * np.abs(values), smooth * (1 + np.abs(values))
 
 
 _NUMPY: dict[str, Callable] = {
@@ -115,17 +115,30 @@ _NUMPY: dict[str, Callable] = {
     "not": np.logical_not,
     "is_finite": np.isfinite,
     "clamp": lambda low, x, high: np.clip(x, low, high),
-    "select_n": lambda which, *cases: np.where(which, cases[-1], cases[0]),
+    "select_n": lambda which, *cases: np.choose(np.asarray(which, int), np.broadcast_arrays(*cases), mode="clip"),
     **dict.fromkeys(("copy", "copy_p", "stop_gradient", "pvary", "pcast", "sharding_constraint"), lambda x: x),
 }
 #: They say how a value is laid out; of a constant, and of an array whose shape stays, they are the identity. The order
 #: of axes is followed.
 _SHAPING = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose")
+#: How the first of some conditions that holds is told: they are put side by side along a new axis, here the first.
+_AMONG_CASES: dict[str, Callable] = {
+    **dict.fromkeys(("stack", "concatenate"), lambda *cases: np.concatenate([_rows(case) for case in cases])),
+    "cumsum": lambda x: np.cumsum(x, axis=0),
+    "argmax": lambda x: np.argmax(x, axis=0),
+}
 #: An equation of another kind does not bend its input: sums and products are not what makes an activation.
 _COMPARING = ("gt", "ge", "lt", "le", "max", "min", "select_n", "clamp", "abs", "sign")
 _BENDING = frozenset((*_COMPARING, "tanh", "logistic", "erf", "erfc", "exp", "exp2", "expm1", "log1p"))
 #: What an activation may end in.
-_LAST = frozenset(("max", "min", "select_n", "clamp", "mul", "div", "add", "sub", "neg", "tanh", "logistic"))
+_LAST = frozenset(
+    ("max", "min", "select_n", "clamp", "mul", "div", "add", "sub", "neg", "tanh", "logistic", "log", "log1p")
+)
+
+
+def _rows(case: Any) -> np.ndarray:
+    """One condition, or some, as rows."""
+    return np.broadcast_to(case, (len(case) if np.ndim(case) == 2 else 1, len(_POINTS)))
 
 
 class _NotElementwise(Exception):
@@ -141,8 +154,7 @@ class Form:
         x: its input.
         options: arguments of the registry's function that make it the same; a node where that is a parameter.
         inside: the equations in between, which are no activations by themselves.
-        always: whether it is the same for every value of the parameter; else it is ``maximum(x, a * x)``, PReLU up to
-            a = 1.
+        always: whether it is the same for every value of the parameter; else it is what :data:`WRITTEN` has.
     """
 
     kind: str
@@ -150,6 +162,14 @@ class Form:
     options: Mapping[str, Any]
     inside: tuple[Node, ...]
     always: bool = True
+
+
+#: What people write that is an activation of the registry for the usual values of a parameter only: PReLU for slopes up
+#: to 1, and a threshold that is not negative.
+WRITTEN: dict[str, Callable] = {
+    "prelu": lambda x, slope: jnp.maximum(x, slope * x),
+    "soft_shrink": lambda x, lambd: jnp.sign(x) * jnp.maximum(jnp.abs(x) - lambd, 0),
+}
 
 
 def _apply(eqn: Any, values: list) -> Any:
@@ -170,9 +190,14 @@ def _apply(eqn: Any, values: list) -> Any:
         return out
     if name in _SHAPING:
         return values[0]
-    if name not in _NUMPY:
+    if name == "slice":  # of some conditions
+        shapes = zip(eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape, strict=True)
+        [axis] = (i for i, (before, after) in enumerate(shapes) if before != after)
+        return values[0][eqn.params["start_indices"][axis] : eqn.params["limit_indices"][axis]]
+    of_numpy = _NUMPY.get(name) or _AMONG_CASES.get(name)
+    if of_numpy is None:
         raise _NotElementwise(name)
-    return _NUMPY[name](*values)
+    return of_numpy(*values)
 
 
 def _expands(node: Node) -> bool:
@@ -185,7 +210,41 @@ def _expands(node: Node) -> bool:
         return node.fixed or name == "transpose" or node.inputs[0].aval.shape == node.aval.shape
     if name in jx.CUSTOM_CALLS or name in jx.INLINED:
         return all(i.fixed or i.aval.shape == node.aval.shape for i in node.inputs)
+    if name == "argmax":
+        return _cases(node) is not None
     return name in _NUMPY or name in ("integer_pow", "convert_element_type")
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    """What a node is an elementwise function of."""
+    return (_cases(node) or ()) if node.primitive == "argmax" else node.inputs
+
+
+def _cases(node: Node) -> tuple[Node, ...] | None:
+    """The conditions of which a node tells the first that holds, as in ``jnp.select``, ``jnp.piecewise``; or None."""
+    axis: int = node.eqn.params["axes"][0]
+    cases: list[Node] = []
+    todo = list(node.inputs)
+    while todo:
+        here = todo.pop()
+        params = here.eqn.params if here.eqn is not None else {}
+        if here.aval.shape == node.aval.shape or (here.fixed and here.aval.shape[axis : axis + 1] in ((), (1,))):
+            cases.append(here)
+        elif here.primitive == "broadcast_in_dim":
+            others = tuple(i for i in range(len(here.aval.shape)) if i != axis)
+            if params["broadcast_dimensions"] != others or here.aval.shape[axis] != 1:
+                return None
+            todo += here.inputs
+        elif here.primitive == "slice":
+            before, after = list(here.inputs[0].aval.shape), list(here.aval.shape)
+            if before[:axis] + before[axis + 1 :] != after[:axis] + after[axis + 1 :] or params["strides"] is not None:
+                return None
+            todo += here.inputs
+        elif here.primitive == "convert_element_type" or axis in (params.get("axis"), params.get("dimension")):
+            todo += here.inputs
+        else:
+            return None
+    return tuple(cases)
 
 
 def bends(node: Node) -> bool:
@@ -223,7 +282,7 @@ def _inputs(node: Node) -> Iterator[tuple[Node, Node | None, list[Node], list[No
                 heapq.heappush(heap, -n.order)
         return True
 
-    consistent = add(node.inputs, straight)
+    consistent = add(_operands(node), straight)
     for _ in range(_FAR):
         if not consistent:
             return
@@ -241,7 +300,7 @@ def _inputs(node: Node) -> Iterator[tuple[Node, Node | None, list[Node], list[No
         order = orders[last.order]
         if last.primitive == "transpose":
             order = tuple(last.eqn.params["permutation"][axis] for axis in order)
-        consistent = add(last.inputs, order)
+        consistent = add(_operands(last), order)
 
 
 def _sampled(node: Node, known: dict[int, Any]) -> Any:
@@ -291,12 +350,16 @@ def recognise(node: Node, is_named: Callable[[Node], bool]) -> Form | None:
                     always = all(other == first for other in others)
                     if _hands_on(node, values[0], x, parameters, numbers[0]):
                         return None
-                    if always or all(map(_is_maximum, values, numbers)):
+                    if always or all(map(functools.partial(_is_written, kind), values, numbers)):
                         return Form(kind, same, {option: parameters[0]}, tuple(between), always)
             elif found := _without(values[0], float(jnp.finfo(aval.dtype).eps)):
                 if _hands_on(node, values[0], x, parameters, numbers[0]):
                     return None
                 kind, options = found
+                if kind == "log_sigmoid" and node.primitive == "log":
+                    return None  # the logarithm of a sigmoid, which is one
+                if kind == "relu" and x.primitive == "min" and any(i.fixed for i in x.inputs):
+                    continue  # the lower end of an interval
                 return Form(kind, same, options, tuple(between))
         if x.eqn is not None and is_named(x):
             return None
@@ -311,7 +374,7 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
         name = _NAMES[int(np.argmin(np.where(same, np.max(off, axis=1), np.inf)))]
         return _REGISTRY.get(name, (name, {}))
     if not _same(values[_POINTS > 0], _POINTS[_POINTS > 0]):
-        return None
+        return _shifted_or_sharpened(values)
     slope, alpha = -values[1], -values[2]
     if (
         slope > 0
@@ -324,18 +387,41 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
     return None
 
 
-def _is_maximum(values: np.ndarray, number: float) -> bool:
-    return _same(values, np.maximum(_POINTS, number * _POINTS))
+def _shifted_or_sharpened(values: np.ndarray) -> tuple[str, dict[str, Any]] | None:
+    """The soft threshold, or the swish of a number, that has these values."""
+    threshold = 5.5 - values[_POINTS == 5.5].item()
+    if 0 < threshold < 5.5 and _same(values, _shrunk(threshold), 1e-6):
+        return "soft_shrink", {"lambd": float(np.float32(threshold))}
+    share = values[0] / _POINTS[0]  # sigmoid(beta x)
+    if not 0.5 < share < 1 or not values[1] < 0:
+        return None
+    beta = math.log(share / (1 - share)) / _POINTS[0]
+    if np.allclose(values, _POINTS * _sigmoid(beta * _POINTS), rtol=1e-5, atol=1e-6):
+        return "swish", {"beta": float(np.float32(beta))}
+    return None
+
+
+def _is_written(kind: str, values: np.ndarray, number: float) -> bool:
+    """Whether a function with a parameter is what people write for that kind."""
+    if kind == "soft_shrink":
+        return _same(values, np.sign(_POINTS) * np.maximum(np.abs(_POINTS) - number, 0))
+    return kind == "prelu" and _same(values, np.maximum(_POINTS, number * _POINTS))
+
+
+def _shrunk(threshold: float) -> np.ndarray:
+    return _POINTS - np.minimum(np.maximum(_POINTS, -threshold), threshold)
 
 
 def _with_parameter(values: np.ndarray, number: float) -> tuple[str, str] | None:
     """The kind whose values these are at that value of its parameter, and what that is called."""
     if _same(values, np.where(_POINTS > 0, _POINTS, number * _POINTS)):
         return "prelu", "slope"
+    if _same(values, _shrunk(number)):
+        return "soft_shrink", "lambd"
     if np.allclose(values, _POINTS * _sigmoid(number * _POINTS), rtol=1e-5, atol=1e-6):
         return "swish", "beta"
     return None
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.all(np.abs(a - b) <= 1e-6 * np.abs(b)))
+def _same(a: np.ndarray, b: np.ndarray, more: float = 0) -> bool:
+    return bool(np.all(np.abs(a - b) <= 1e-6 * np.abs(b) + more))

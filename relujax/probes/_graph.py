@@ -28,13 +28,14 @@ class Node:
         aval: shape and dtype.
         key: frame and variable that hold it when the region is evaluated.
         inputs: what it is computed from.
-        users: what is computed from it.
+        users: what is computed from it; :data:`RETURNED` among them where the region returns it.
         eqn: the equation that makes it, or None.
         path: where that stands.
         number: its value where that is one known number.
         data: whether it depends on an argument that is no parameter.
         noise: whether it depends on random bits.
         fixed: whether it depends on neither data, parameters nor noise.
+        counts: whether it is computed of integers and truth values alone.
         origins: the parameters behind it, filled in by the finder.
         feeds: whether something other than a scalar depends on it, filled in by the finder.
     """
@@ -50,6 +51,7 @@ class Node:
     data: bool = False
     noise: bool = False
     fixed: bool = False
+    counts: bool = False
     origins: frozenset = frozenset()
     feeds: bool = False
 
@@ -62,6 +64,10 @@ class Node:
     def varies(self) -> bool:
         """Whether it may differ from call to call with the same parameters."""
         return self.data or self.noise
+
+
+#: Stands among the users of a value that a region returns.
+RETURNED = Node(-1, None)
 
 
 @dataclass(eq=False, slots=True)
@@ -93,6 +99,11 @@ class Step:
     def goes_backward(self) -> bool:
         """Whether it belongs to a backward pass, or to what that computes again."""
         return any(map(jx.goes_backward, (*self.callers, self.eqn)))
+
+    @property
+    def is_differentiated(self) -> bool:
+        """Whether its derivative is a part of the function."""
+        return any(map(jx.is_differentiated, (*self.callers, self.eqn)))
 
     @property
     def source(self) -> str | None:
@@ -151,17 +162,24 @@ def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any]
             env.update(zip(eqn.outvars, made, strict=True))
         return [literal(atom) if jx.is_literal(atom) else env[atom] for atom in inner.outvars]
 
-    return Region(steps, frame(jaxpr, inputs, path, ()))
+    outputs = frame(jaxpr, inputs, path, ())
+    for output in outputs:
+        output.users.append(RETURNED)
+    return Region(steps, outputs)
 
 
-def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool]:
-    """Whether what an equation returns depends on data, on random bits, or on neither of them nor on parameters."""
+def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool, bool]:
+    """Whether what an equation returns depends on data, on random bits, or on neither of them nor on parameters.
+
+    And whether it is computed of integers, truth values and single numbers alone.
+    """
     if eqn.primitive.name == "random_bits":  # what it depends on is a key
-        return False, True, False
-    data, noise, fixed = False, False, bool(inputs)
+        return False, True, False, False
+    data, noise, fixed, counts = False, False, bool(inputs), bool(inputs)
     for node in inputs:
         data, noise, fixed = data or node.data, noise or node.noise, fixed and node.fixed
-    return data, noise, fixed
+        counts = counts and (node.counts or node.number is not None or _is_whole(getattr(node.aval, "dtype", None)))
+    return data, noise, fixed, counts
 
 
 def _number(value: Any) -> float | None:
@@ -180,6 +198,11 @@ def _number(value: Any) -> float | None:
 def is_floating(dtype: Any) -> bool:
     """Whether values of a dtype, extended ones among them, are real numbers that are rounded."""
     return jnp.issubdtype(dtype, jnp.floating)
+
+
+@functools.cache
+def _is_whole(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_)
 
 
 @functools.cache

@@ -116,6 +116,11 @@ def goes_backward(eqn: Any) -> bool:
     return "transpose(" in str(eqn.source_info.name_stack)
 
 
+def is_differentiated(eqn: Any) -> bool:
+    """Whether the derivative of an equation stands beside it."""
+    return "jvp(" in str(eqn.source_info.name_stack)
+
+
 def from_optax(eqn: Any) -> bool:
     """Whether one of optax's losses made the equation."""
     traceback = eqn.source_info.traceback

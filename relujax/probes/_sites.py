@@ -154,6 +154,7 @@ class Match:
         at: the operands of that equation that are the input, where it is the whole activation; else ``()``.
         form: what several equations write out together, or None.
         gate: for a gated unit in one call, whether it is the product of the gate and its other operand; else None.
+        differentiated: whether the function takes a derivative of it inside.
     """
 
     site: Site
@@ -161,6 +162,7 @@ class Match:
     at: tuple[int, ...] = ()
     form: Form | None = None
     gate: bool | None = None
+    differentiated: bool = False
 
 
 @dataclass(frozen=True)

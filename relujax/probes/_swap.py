@@ -1,5 +1,6 @@
 """The same model with other activations, or with the same ones in rules that keep less."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,15 +10,26 @@ from jax.core import Tracer
 from ..functions import ACTIVATIONS
 from ..gradients import few_bit as _few_bit
 from . import _jaxpr as jx
-from ._sites import nearest
+from ._sites import Match, nearest
 from .interpreter import Instrumented, Use, Verb, instrument
 
 
-def _replaced(fun: Callable, choose: Callable[[Instrumented], Callable[[Use], Any]]) -> Callable:
+def _replaced(
+    fun: Callable,
+    choose: Callable[[Instrumented], Callable[[Match], Callable[[Use], Any] | None]],
+) -> Callable:
+    """The same function, with what ``choose(traced)(match)`` makes of each site; where that is None it stays."""
+
     def replaced(*args: Any) -> Any:
         traced = instrument(fun, args)
-        output = choose(traced)
-        return traced.run(args, Verb(lambda use, _: (output(use), None)))[0]
+        other = choose(traced)
+        others = {match.site.path: new for match in traced.finding.matches if (new := other(match)) is not None}
+
+        def output(use: Use, _: Any) -> tuple[Any, None]:
+            new = others.get(use.site.path)
+            return (use.output() if new is None else new(use)), None
+
+        return traced.run(args, Verb(output, exchanged=frozenset(others)))[0]
 
     return replaced
 
@@ -37,10 +49,10 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
         unit the gate is exchanged.
 
     Raises:
-        ValueError: for a kind or a name that is not there, for a function that changes shape or dtype, and for a
-            gate that is fused with more than a product.
+        ValueError: for a kind or a name that is not there, for a function that changes shape or dtype, for a gate
+            that is fused with more than a product, and for what the function itself takes a derivative of.
 
-    Cost: one trace; the equations of what was replaced are dropped by ``jit``.
+    Cost: one trace; the equations of what was replaced are left out.
 
     >>> import jax.numpy as jnp, relujax as rx
     >>> model = lambda x: jax.nn.relu(x) * 2
@@ -49,7 +61,7 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
     """
     others = {key: _traced_once(other) for key, other in activations.items()}
 
-    def choose(traced: Instrumented) -> Callable[[Use], Any]:
+    def choose(traced: Instrumented) -> Callable[[Match], Callable[[Use], Any] | None]:
         sites = traced.finding.sites
         names = {site.name for site in sites}
         known = {site.kind for site in sites} | names
@@ -59,13 +71,18 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
                     f"cannot swap {key!r}: no site has that kind or name; expected one such as {nearest(key, known)}"
                 )
 
-        def output(use: Use) -> Any:
-            site = use.site
-            keys = (f"/{site.name}", site.name, site.kind)
-            other = next((others[key] for key in keys if key in others), None)
-            return use.output() if other is None else _exchanged(use, other)
+        def other(match: Match) -> Callable[[Use], Any] | None:
+            keys = (f"/{match.site.name}", match.site.name, match.site.kind)
+            new = next((others[key] for key in keys if key in others), None)
+            if new is not None and match.differentiated:
+                raise ValueError(
+                    f"cannot swap {match.site.name}: the function takes a derivative of it inside, which would stay "
+                    f"that of {match.site.kind}; expected the function before it is differentiated, as in "
+                    "jax.grad(relujax.swap(loss, ...))"
+                )
+            return None if new is None else lambda use: _exchanged(use, new)
 
-        return output
+        return other
 
     return _replaced(fun, choose)
 
@@ -119,26 +136,30 @@ def lean(fun: Callable, few_bit: int | None = None) -> Callable:
     >>> rx.residual_bytes(jax.nn.relu, x), rx.residual_bytes(rx.lean(jax.nn.relu), x)
     (327680, 8192)
     """
-    return _replaced(fun, lambda _: lambda use: _lean_output(use, few_bit))
+    return _replaced(
+        fun, lambda _: lambda match: functools.partial(_leaner, bits=few_bit) if _has_leaner(match) else None
+    )
 
 
-def _lean_output(use: Use, bits: int | None) -> jax.Array:
-    match, kind = use.match, use.site.kind
+def _has_leaner(match: Match) -> bool:
     if match.gate is not None or match.eqn.primitive.name == "custom_vjp_call":
-        return use.output()
+        return False
     if match.form is not None:
-        if match.eqn.primitive.name in jx.CUSTOM_CALLS or not match.form.always:
-            return use.output()
+        return match.eqn.primitive.name not in jx.CUSTOM_CALLS and match.form.always
+    return jx.is_from_jax_nn(match.eqn)
+
+
+def _leaner(use: Use, bits: int | None) -> jax.Array:
+    match, kind = use.match, use.site.kind
+    if match.form is not None:
         parameters, act = list(use.options.values()), use.registered
-    elif jx.is_from_jax_nn(match.eqn):
+    else:
         parameters = use.arguments
 
         def named(x: jax.Array) -> jax.Array:
             return ACTIVATIONS[kind].fun(x, *parameters)
 
         act = named
-    else:
-        return use.output()
     is_known = not any(isinstance(value, Tracer) for value in parameters)  # as a table of slopes asks for
     if bits is not None and is_known and ACTIVATIONS[kind].residual == "input":
         act = _few_bit(act, bits)

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 from ._find import are_bare, find, parameter_names
+from ._forms import WRITTEN
 from ._graph import Node, Path
 from ._sites import Finding, Match, Site
 
@@ -24,7 +25,7 @@ class Use:
     Attributes:
         match: the site, and how it is written.
         x: its input.
-        operands: what its equation is applied to.
+        operands: what its equation is applied to; None stands for what was left out, as the site is exchanged.
         value: a parameter's value, for a form that has one.
     """
 
@@ -52,8 +53,8 @@ class Use:
 
     def registered(self, x: jax.Array) -> jax.Array:
         """The registry's function of that kind and of these parameters."""
-        if self.match.form is not None and not self.match.form.always:  # PReLU, but for slopes above 1
-            return jnp.maximum(x, self.options["slope"] * x)
+        if self.match.form is not None and not self.match.form.always:
+            return WRITTEN[self.site.kind](x, **self.options)
         return ACTIVATIONS[self.site.kind].fun(x, **self.options)
 
     @property
@@ -78,12 +79,15 @@ class Verb:
             site as leading axes, and before them the number of shards.
         repeat: ``repeat(first, second) -> record`` of two executions in a ``while`` loop.
         join: ``join(site, record) -> record`` of all shards; they come stacked along a leading axis.
+        exchanged: the sites whose output ``observe`` takes from their input and their parameters alone; what only they
+            are written out with is left out.
     """
 
     observe: Callable[[Use, Any], tuple[Any, Any]]
     tokens: Mapping[Path, Any] = field(default_factory=dict)
     repeat: Callable[[Any, Any], Any] = lambda first, second: second
     join: Callable[[Site, Any], Any] = lambda site, record: record
+    exchanged: frozenset[Path] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class _Runner:
         self.wanted = {n.key for n in nodes}
         # What a form is made of may come out of a plain call in which there is no site.
         self.on_the_way |= {key[0][:i] for key in self.wanted if key for i in range(1, len(key[0]) + 1)}
+        self.left_out = {path for end in verb.exchanged for path in _only_for(matches[end])}
+        self.on_the_way |= {path[:i] for path in self.left_out for i in range(len(path))}
 
     def region(self, jaxpr: Any, args: list, path: Path, tokens: dict) -> tuple[list, Records]:
         """Evaluate a jaxpr, and the plain calls in it; returns the outputs and the records of its sites."""
@@ -150,6 +156,8 @@ class _Runner:
                 x = value(match.form.x) if match.form is not None and not match.at else values[match.at[0]]
                 out, records[here] = self.verb.observe(Use(match, x, values, value), tokens.get(here))
                 return [out]
+            if here in self.left_out:
+                return [None] * len(eqn.outvars)
             if here not in self.on_the_way:
                 return jx.bind(eqn, values)
             if eqn.primitive.name in jx.INLINED:
@@ -262,6 +270,16 @@ _CALLS = {
     "cond": _Runner.switch,
     "shard_map": _Runner.shard_map,
 }
+
+
+def _only_for(match: Match) -> set[Path]:
+    """The equations that write an activation out, and that nothing else depends on."""
+    only: set[Path] = set()
+    inside = match.form.inside if match.form is not None else ()
+    for node in sorted(inside, key=lambda node: node.order, reverse=True):
+        if all(user.path == match.site.path or user.path in only for user in node.users):
+            only.add(node.path)
+    return only
 
 
 def zeros_of(shapes: Any) -> Any:

@@ -351,6 +351,21 @@ RAW = {
     "softplus": (lambda x: jnp.logaddexp(x, 0.0), "softplus"),
     "hard silu": (lambda x: x * jax.nn.relu6(x + 3) / 6, "hard_silu"),
     "soft sign": (lambda x: x / (1 + jnp.abs(x)), "soft_sign"),
+    "select": (lambda x: jnp.select([x > 0], [x], 0.0), "relu"),
+    "pieces": (lambda x: jnp.piecewise(x, [x < 0], [lambda v: 0.1 * v, lambda v: v]), "leaky_relu"),
+    "pieces for all": (lambda x: jnp.piecewise(x, [x < 0, x >= 0], [lambda v: 0 * v, lambda v: v]), "relu"),
+    "select of two": (lambda x: jnp.select([x >= 0, x < 0], [x, 0.2 * x]), "leaky_relu"),
+    "select of three": (lambda x: jnp.select([x < 0, x > 6], [0 * x, 0 * x + 6], x), "relu6"),
+    "maximum of minimum": (lambda x: jnp.maximum(0, jnp.minimum(6, x)), "relu6"),
+    "hard sigmoid": (lambda x: jnp.maximum(0, jnp.minimum(1, (x + 3) / 6)), "hard_sigmoid"),
+    "hard sigmoid of relu6": (lambda x: jax.nn.relu6(x + 3) / 6, "hard_sigmoid"),
+    "relu6 and a factor": (lambda x: jax.nn.relu6(x) / 5, "relu6"),
+    "logarithm": (lambda x: jnp.log(1 + jnp.exp(x)), "softplus"),
+    "logarithm near 1": (lambda x: jnp.log1p(jnp.exp(x)), "softplus"),
+    "selu to six digits": (lambda x: 1.0507 * jnp.where(x > 0, x, 1.67326 * (jnp.exp(x) - 1)), "selu"),
+    "swish of a number": (lambda x: x * jax.nn.sigmoid(1.5 * x), "swish"),
+    "soft shrink": (lambda x: jnp.sign(x) * jnp.maximum(jnp.abs(x) - 0.5, 0), "soft_shrink"),
+    "soft shrink by cases": (lambda x: jnp.where(x > 0.5, x - 0.5, jnp.where(x < -0.5, x + 0.5, 0)), "soft_shrink"),
 }
 
 
@@ -396,6 +411,20 @@ def test_what_is_inside_a_written_out_activation_is_not_reported_as_closed(name)
         assert opaque(lambda w, x: RAW[name][0](x @ w) @ w, W, X) == ()
 
 
+def test_thresholds_that_are_learnt_make_soft_shrinks():
+    def lista(params, y):
+        b = y @ params["w"]
+        z = jnp.zeros_like(b)
+        for _ in range(2):
+            u = b + z @ params["w"]
+            z = jnp.sign(u) * jnp.maximum(jnp.abs(u) - params["threshold"], 0)
+        return z
+
+    with jax.numpy_rank_promotion("allow"):
+        found = rx.sites(lista, {"w": W, "threshold": jnp.ones(4, "float32")}, X)
+    assert [site.kind for site in found] == ["soft_shrink", "soft_shrink"]
+
+
 def test_a_slope_that_is_learnt_makes_a_prelu_and_a_beta_a_swish():
     params = {"w": W, "slope": jnp.float32(0.1), "beta": jnp.float32(2)}
 
@@ -415,6 +444,8 @@ NEARLY = {
     "absolute value": lambda x: jnp.abs(x),
     "a square": lambda x: x * x,
     "an interval": lambda x: jnp.clip(x, 0, 255),
+    "an interval from above": lambda x: jnp.maximum(0, jnp.minimum(x, 255)),
+    "a logarithm": lambda x: jnp.log(1 + x * x),
     "both sides": lambda x: jnp.clip(x, -1, 1),
     "a mask": lambda x: jnp.where(jnp.arange(4) > 2, x, 0),
     "max pool": lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2), (1, 1), "SAME"),

@@ -306,3 +306,52 @@ def test_swapped_models_can_be_probed_and_their_sites_keep_their_lines():
     assert [site.source for site in after] == [site.source for site in before]
     _, stats = jax.jit(rx.probe(swapped))(PARAMS, X)
     assert all((s.passing == s.count[..., None]).all() for s in stats.values())
+
+
+@pytest.mark.parametrize("act", [jax.nn.gelu, lambda x: x * jax.nn.sigmoid(x), lambda x: jnp.clip(x, 0, 6)])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit, jax.checkpoint], ids=["plain", "jit", "checkpoint"])
+def test_what_was_exchanged_leaves_nothing_behind_that_is_found_again(wrap, act):
+    def model(w, x):
+        return jax.lax.scan(lambda x, _: (wrap(lambda x: act(x @ w))(x), None), x, length=2)[0]
+
+    w, x = jnp.eye(4, dtype="float32"), jnp.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+    [site] = rx.sites(model, w, x)
+    swapped = rx.swap(model, {site.kind: rx.leaky_relu})
+    assert [found.kind for found in rx.sites(swapped, w, x)] == ["leaky_relu"]
+    np.testing.assert_allclose(swapped(w, x), rx.leaky_relu(rx.leaky_relu(x)), rtol=1e-6)
+    assert [found.kind for found in rx.sites(rx.lean(model), w, x)] == [site.kind]
+
+
+def test_what_an_exchanged_activation_shares_with_others_stays():
+    def model(w, x):
+        h = x @ w
+        gate = jax.nn.sigmoid(h)
+        return h * gate, gate
+
+    w, x = jnp.eye(4, dtype="float32"), jnp.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+    swapped = rx.swap(model, {"silu": jax.nn.relu})
+    assert [site.kind for site in rx.sites(swapped, w, x)] == ["sigmoid", "relu"]
+    np.testing.assert_allclose(swapped(w, x)[1], jax.nn.sigmoid(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        lambda energy, w, x: jax.value_and_grad(energy, 1)(w, x),
+        lambda energy, w, x: jax.jvp(functools.partial(energy, w), (x,), (x,)),
+        lambda energy, w, x: jax.lax.cond(x[0, 0] > 0, jax.grad(energy, 1), lambda _, x: x, w, x),
+    ],
+    ids=["grad", "jvp", "in a branch"],
+)
+def test_what_the_function_differentiates_itself_is_not_swapped_by_half(inside):
+    def energy(w, x):
+        return jax.lax.scan(lambda h, _: (jax.nn.silu(h @ w), None), x, length=2)[0].sum()
+
+    def forces(w, x):
+        return inside(energy, w, jnp.tanh(x))
+
+    w, x = jnp.eye(4, dtype="float32"), jnp.ones((3, 4), "float32")
+    with pytest.raises(ValueError, match=r"cannot swap silu: .*derivative.*expected the function before it is differ"):
+        rx.swap(forces, {"silu": jnp.sin})(w, x)
+    chex.assert_trees_all_close(rx.swap(forces, {"tanh": jnp.sin})(w, x), inside(energy, w, jnp.sin(x)), rtol=1e-6)
+    chex.assert_trees_all_close(rx.lean(forces)(w, x), forces(w, x), rtol=1e-6)

@@ -1,9 +1,16 @@
 """Models as people write them from the papers, each with the activations counted by hand."""
 
 from . import (
+    agents,
+    comparisons,
     equinox_models,
+    experts,
+    fields,
+    generative,
+    graphs,
     haiku_models,
     inner_gradients,
+    likelihoods,
     linen_images,
     linen_sequences,
     losses,
@@ -11,8 +18,11 @@ from . import (
     nnx_sequences,
     plain_forms,
     plain_models,
+    recognition,
     recurrent,
     scientific,
+    sequences,
+    vocabulary,
 )
 from .entry import Entry
 
@@ -29,5 +39,15 @@ MODULES = (
     recurrent,
     scientific,
     losses,
+    generative,
+    sequences,
+    agents,
+    graphs,
+    fields,
+    recognition,
+    vocabulary,
+    comparisons,
+    likelihoods,
+    experts,
 )
 ENTRIES = tuple(entry for module in MODULES for entry in vars(module).values() if isinstance(entry, Entry))
