@@ -9,6 +9,7 @@ python -m benchmarks.probe [--quick]
 
 import argparse
 import functools
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -230,7 +231,7 @@ def every_sixteenth_rows(width: int, rounds: int) -> list[dict[str, Any]]:
         {str(key): functools.partial(step, params, x) for key, step in steps.items()}, max(3, rounds // 2)
     )
     seconds = {
-        name: [sum(times) for times in zip(*(each[str((number, name))] for number in range(16)), strict=True)]
+        name: [math.fsum(times) for times in zip(*(each[str((number, name))] for number in range(16)), strict=True)]
         for name in ways
     }
     return [

@@ -290,7 +290,9 @@ def probe_grad(
             out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
             value, aux = out if has_aux else (out, None)
-            return _when_measured(value, [stats.active for stats, _ in records.values()]), (aux, records)
+            for site in traced.finding.sites[-1:]:
+                value = _when_measured(value, records[site.path][0].active)
+            return value, (aux, records)
 
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first
         grad = jax.value_and_grad(tapped, argnums=(0, *shifted), has_aux=True)
@@ -311,18 +313,17 @@ def _token(match: Match, gains: bool) -> Signal:
 
 
 @jax.custom_vjp
-def _when_measured(value: jax.Array, counts: list[jax.Array]) -> jax.Array:
-    """The loss, whose backward pass waits for counts of the forward one: until then outputs are kept for them."""
+def _when_measured(value: jax.Array, count: jax.Array) -> jax.Array:
+    """The loss, whose backward pass waits for a count at the last site: until then the output is kept for that."""
     return value
 
 
-def _begun(counts: list[jax.Array], g: jax.Array) -> tuple[jax.Array, None]:
+def _begun(count: jax.Array, g: jax.Array) -> tuple[jax.Array, None]:
     # Always true, but XLA cannot know: it would run the rare careful sums when it has nothing better to do.
-    measured = functools.reduce(jnp.logical_and, [count.reshape(-1)[0] >= 0 for count in counts if count.size], True)
-    return jnp.where(measured, g, jnp.zeros_like(g)), None
+    return jnp.where(jnp.all(count.reshape(-1)[:1] >= 0), g, jnp.zeros_like(g)), None
 
 
-_when_measured.defvjp(lambda value, counts: (value, counts), _begun)
+_when_measured.defvjp(lambda value, count: (value, count), _begun)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
