@@ -26,7 +26,7 @@ CARRIERS = ("convert_element_type", "reshape", "transpose", "broadcast_in_dim", 
 _BENDING = frozenset(
     (
         *("exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "sin", "cos", "sqrt", "rsqrt"),
-        *("square", "integer_pow", "pow", "cumprod", "reduce_prod", "lgamma", "digamma"),
+        *("abs", "square", "integer_pow", "pow", "cumprod", "reduce_prod", "lgamma", "digamma"),
     )
 )
 #: Primitives with weights.
@@ -154,7 +154,10 @@ def _is_term(kind: str, node: Node, x: Node, named: bool) -> bool:
 def _is_added_up(node: Node, x: Node) -> bool:
     """Whether a softplus goes into a sum as it is: into that of each example, or into a scalar if that is all."""
     ends = _ends(node)
-    only_added = "summed" in ends and ends <= {"summed", "scalar"} if node.feeds else ends != {"bent"}
+    if node.feeds:
+        only_added = "summed" in ends and ends <= {"summed", "scalar"}
+    else:
+        only_added = "divides" not in ends and ends != {"bent"}
     return only_added and not _is_scale(node) and not _is_bound(node, x)
 
 
@@ -162,8 +165,9 @@ def _ends(node: Node) -> set[str]:
     """Where a value leads, over all that is linear in it and has no weights.
 
     Returns:
-        Of "bent", where something is no linear function of it; "weighed", where it meets weights; "summed", where it
-        becomes one number per example, and that meets none; "scalar"; "returned" as it is; "called", in a loop.
+        Of "bent", where something is no linear function of it; "divides", where something is divided by it; "weighed",
+        where it meets weights; "summed", where it becomes one number per example, and that meets none; "scalar";
+        "returned" as it is; "called", in a loop.
     """
     ends: set[str] = set()
     seen, todo = {node.order}, [node]
@@ -174,7 +178,9 @@ def _ends(node: Node) -> set[str]:
                 ends.add("returned")
             elif not user.aval.shape:
                 ends.add("scalar")
-            elif _bends(here, user):
+            elif user.primitive == "div" and user.inputs[1] is here:
+                ends.add("divides")
+            elif _bends(user):
                 ends.add("bent")
             elif user.primitive in _WEIGHING or weighs(user.eqn):
                 ends.add("weighed")
@@ -188,11 +194,9 @@ def _ends(node: Node) -> set[str]:
     return ends
 
 
-def _bends(operand: Node, user: Node) -> bool:
+def _bends(user: Node) -> bool:
     """Whether what is computed from an operand is no linear function of it."""
     name, inputs = user.primitive, user.inputs
-    if name == "div":
-        return inputs[1] is operand
     return name in _BENDING or (name == "mul" and inputs[0] is inputs[1]) or _called(user.eqn) is not None
 
 
@@ -205,7 +209,7 @@ def _is_of_one_example(node: Node) -> bool:
 def _is_margin(x: Node) -> bool:
     """Whether a value is another one's distance from a constant, as in a hinge loss."""
     x = _behind_shapes(x)
-    return x.primitive in ("add", "sub") and any(i.fixed for i in x.inputs)
+    return x.primitive in ("add", "sub") and any(_behind_shapes(i).number for i in x.inputs)  # a bias is an array
 
 
 def _is_bound(node: Node, x: Node) -> bool:
@@ -228,7 +232,8 @@ def _is_same(a: Node, b: Node) -> bool:
 def _is_probability(node: Node) -> bool:
     """Whether all that is done with a sigmoid is to take its difference from another: what is between two cuts."""
     return node.primitive == "logistic" and all(
-        user.primitive == "sub" and all(i.primitive == "logistic" for i in user.inputs) for user in node.users
+        user.primitive == "sub" and all(i.primitive == "logistic" for i in user.inputs) and _is_scale(user)
+        for user in node.users
     )
 
 

@@ -38,6 +38,7 @@ class Node:
         counts: whether it is computed of integers and truth values alone.
         origins: the parameters behind it, filled in by the finder.
         feeds: whether something other than a scalar depends on it, filled in by the finder.
+        observed: whether an equation without outputs takes it, as a debug print does.
     """
 
     order: int
@@ -54,6 +55,7 @@ class Node:
     counts: bool = False
     origins: frozenset = frozenset()
     feeds: bool = False
+    observed: bool = False
 
     @property
     def primitive(self) -> str:
@@ -158,6 +160,7 @@ def build(jaxpr: Any, inputs: Sequence[Node], path: Path, enters: Callable[[Any]
                 made = tuple([Node(next(orders), var.aval, (path, var), taken, *known) for var in eqn.outvars])
                 for operand in taken:
                     operand.users.extend(made)
+                    operand.observed |= not made
                 steps.append(Step(eqn, here, taken, made, callers, tuple(jx.inner_jaxprs(eqn))))
             env.update(zip(eqn.outvars, made, strict=True))
         return [literal(atom) if jx.is_literal(atom) else env[atom] for atom in inner.outvars]
@@ -178,7 +181,11 @@ def _flags(eqn: Any, inputs: tuple[Node, ...]) -> tuple[bool, bool, bool, bool]:
     data, noise, fixed, counts = False, False, bool(inputs), bool(inputs)
     for node in inputs:
         data, noise, fixed = data or node.data, noise or node.noise, fixed and node.fixed
-        counts = counts and (node.counts or node.number is not None or _is_whole(getattr(node.aval, "dtype", None)))
+        counts = counts and (
+            node.counts
+            or (node.number is not None and node.aval.shape == ())
+            or _is_whole(getattr(node.aval, "dtype", None))
+        )
     return data, noise, fixed, counts
 
 

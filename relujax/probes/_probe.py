@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._precision import is_half
+from . import _jaxpr as jx
 from ._graph import Path
 from ._measure import empty_signal, measure, measure_network, measure_signal, with_signal
 from ._merge import Record, join, repeat
@@ -291,7 +292,9 @@ def probe_grad(
             out = head(out)
             value, aux = out if has_aux else (out, None)
             for site in traced.finding.sites[-1:]:
-                value = _when_measured(value, records[site.path][0].active)
+                count = records[site.path][0].active
+                if set(jx.varying(jax.typeof(count))) <= set(jx.varying(jax.typeof(value))):  # no mesh has summed it
+                    value = _when_measured(value, count)
             return value, (aux, records)
 
         shifted = (n % len(args) + 1 for n in numbers)  # the tokens come first

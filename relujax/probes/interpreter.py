@@ -277,6 +277,8 @@ def _only_for(match: Match) -> set[Path]:
     only: set[Path] = set()
     inside = match.form.inside if match.form is not None else ()
     for node in sorted(inside, key=lambda node: node.order, reverse=True):
+        if node is match.form.x or node.observed:
+            continue
         if all(user.path == match.site.path or user.path in only for user in node.users):
             only.add(node.path)
     return only

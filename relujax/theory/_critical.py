@@ -10,6 +10,7 @@ from ._elementwise import Elementwise, elementwise
 from ._homogeneous import homogeneous
 from ._length_map import MARGINAL, check_variances, length_slope, root
 from ._moments import Sample
+from ._slopes import slope_pole
 
 _LENGTHS = 2.0 ** np.arange(-40, 41)  # where critical lengths are sought
 _MARGIN = 1e-9  # by which a slope must differ from 1 for its side to count
@@ -130,6 +131,8 @@ def _points(fun: Elementwise) -> Iterator[Critical]:
     silent = True
     for q in _LENGTHS:
         sample = Sample(fun, q)
+        if np.isnan(sample.slope_second):
+            raise slope_pole(fun.label)
         if sample.slope_second > _SILENT:
             silent = False
             yield _point(sample, q)

@@ -9,6 +9,7 @@ from ._correlation_map import CorrelationMap
 from ._elementwise import elementwise
 from ._length_map import MARGINAL, fixed_length, length_slope, root
 from ._moments import Sample
+from ._slopes import slope_pole
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def depth_scales(
     fun = elementwise(f, kinks)
     q = fixed_length(fun, weight_variance, bias_variance)
     sample, shared = Sample(fun, q), CorrelationMap(fun, q)
+    if np.isnan(sample.slope_second):
+        raise slope_pole(fun.label)
     if not sample.slope_is_derivative:
         raise ValueError(
             f"got {fun.label}, which jumps or declares another slope than its own: expected a function whose slope is "

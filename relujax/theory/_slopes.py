@@ -76,6 +76,11 @@ def no_slope(f: str | Callable) -> ValueError:
     return ValueError(f"got {f!r}, whose slope is 0: expected an activation that passes a gradient")
 
 
+def slope_pole(label: str) -> ValueError:
+    """What to raise where the moments of the slope are not known."""
+    return ValueError(f"got {label}, whose slope has a pole: expected slopes of finite second moment")
+
+
 def _steepest(squared: Callable, points: np.ndarray) -> float:
     reach = np.array([points[0], points[-1]])
     if squared(2 * reach).max() > 1.5 * squared(reach).max():

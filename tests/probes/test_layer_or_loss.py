@@ -52,6 +52,19 @@ def bounded_twice(p, x):
     return bounded({"w": jnp.eye(4), "least": p["least"]}, log_var)
 
 
+BIAS = jnp.asarray([0.5, -0.5, 1.0, 0.0], "float32")
+
+
+def consistency(p, x):
+    return jnp.mean((jax.nn.sigmoid(x @ p["w"]) - jax.nn.sigmoid(2 * x @ p["w"])) ** 2)
+
+
+def crps(p, x):
+    deviation = jax.nn.softplus(x @ p["w"])
+    z = x / deviation
+    return jnp.mean(deviation * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / jnp.sqrt(jnp.pi)))
+
+
 @pytest.mark.parametrize(
     ("fun", "expected"),
     [
@@ -66,6 +79,10 @@ def bounded_twice(p, x):
         (bounded, ["softplus"]),
         (bounded_twice, ["softplus", "softplus"]),
         (lambda p, x: jnp.sum(x * jnp.exp(jax.nn.log_sigmoid(x @ p["w"]))), ["log_sigmoid"]),
+        (consistency, ["sigmoid", "sigmoid"]),
+        (lambda p, x: jnp.mean(jax.nn.relu(x @ p["w"] + BIAS)), ["relu"]),
+        (lambda p, x: jnp.mean(jnp.abs(jax.nn.softplus(x @ p["w"]) - x)), ["softplus"]),
+        (crps, ["softplus"]),
     ],
     ids=[
         "shifted sigmoid",
@@ -79,6 +96,10 @@ def bounded_twice(p, x):
         "a bound of the log-variance",
         "bounds on both sides",
         "a gate in logarithms",
+        "predictions that should agree",
+        "a bias that is closed over",
+        "absolute errors",
+        "a deviation in a score",
     ],
 )
 def test_a_layer_that_only_a_scalar_depends_on_is_one(fun, expected):

@@ -224,6 +224,20 @@ def test_called_inside_shard_map(scanned):
     chex.assert_trees_all_close(got, want, rtol=1e-6)
 
 
+def test_a_loss_that_shard_map_has_averaged_by_itself():
+    def loss(w, x):
+        return jax.lax.pmean(jnp.mean(jax.nn.relu(x @ w)), "data")
+
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    args = jax.random.normal(jax.random.key(0), (3, 3)), jax.random.normal(jax.random.key(1), (5, 3))
+    got, want = (
+        jax.jit(jax.shard_map(grad, mesh=mesh, in_specs=(spec(), spec("data")), out_specs=spec()))(*args)
+        for grad in (lambda *args: rx.probe_grad(loss)(*args)[0][1], jax.grad(loss))
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
 @pytest.mark.parametrize("argnums", [np.int64(1), [0, 1], (np.int64(-1),)])
 def test_argument_numbers_of_other_types(argnums):
     def loss(w, x):

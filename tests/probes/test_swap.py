@@ -322,6 +322,40 @@ def test_what_was_exchanged_leaves_nothing_behind_that_is_found_again(wrap, act)
     assert [found.kind for found in rx.sites(rx.lean(model), w, x)] == [site.kind]
 
 
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [
+        (lambda h: h.T * jax.nn.sigmoid(h.T), "silu"),
+        (lambda h: jnp.where(h.T > 0, h.T, jnp.zeros_like(h.T)), "relu"),
+    ],
+    ids=["silu", "relu"],
+)
+def test_an_input_that_is_turned_within_the_activation_stays(act, kind):
+    w, x = jnp.eye(4, dtype="float32"), jnp.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+
+    def model(w, x):
+        return act(x @ w)
+
+    np.testing.assert_allclose(rx.swap(model, {kind: jnp.tanh})(w, x), jnp.tanh(x.T), rtol=1e-6)
+    np.testing.assert_allclose(rx.lean(model)(w, x), model(w, x), rtol=1e-6)
+
+
+def test_what_a_callback_sees_of_an_exchanged_activation_stays():
+    w, x = jnp.eye(4, dtype="float32"), jnp.linspace(-2, 2, 12, dtype="float32").reshape(3, 4)
+    seen = []
+
+    def model(w, x):
+        h = x @ w
+        positive = h > 0
+        jax.debug.callback(lambda positive: seen.append(int(positive.sum())), positive)
+        return jnp.where(positive, h, jnp.zeros_like(h))
+
+    out = rx.swap(model, {"relu": jnp.tanh})(w, x)
+    jax.effects_barrier()
+    np.testing.assert_allclose(out, jnp.tanh(x), rtol=1e-6)
+    assert seen == [6]
+
+
 def test_what_an_exchanged_activation_shares_with_others_stays():
     def model(w, x):
         h = x @ w

@@ -78,6 +78,11 @@ def test_where_nothing_is_half_stable(name):
         rx.theory.half_stable(name)
 
 
+def test_a_slope_with_a_pole_is_refused():
+    with pytest.raises(ValueError, match="whose slope has a pole: expected"):
+        rx.theory.critical(rx.activation("relu_power", power=0.5))
+
+
 def test_a_function_without_slope_is_refused():
     with pytest.raises(ValueError, match="whose slope is 0: expected an activation that passes a gradient"):
         rx.theory.critical(lambda x: 0 * x + 1, 0.1)

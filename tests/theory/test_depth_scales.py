@@ -115,6 +115,11 @@ def test_a_length_that_falls_back_and_forth_is_forgotten_too():
     np.testing.assert_allclose((found.dq, found.xi_q), (want, -1 / np.log(-want)), rtol=1e-12)
 
 
+def test_a_slope_with_a_pole_is_refused():
+    with pytest.raises(ValueError, match="whose slope has a pole: expected"):
+        rx.theory.depth_scales(rx.activation("relu_power", power=0.5), 1.5, 0.1)
+
+
 @pytest.mark.parametrize("name", ["hard_shrink", "straight_through", "sugar", "leaky_backward_relu"])
 def test_depth_scales_need_a_function_whose_slope_is_its_derivative(name):
     """A jump parts near inputs at any depth; by the slope alone, their correlation would be 1."""
