@@ -275,8 +275,9 @@ _CALLS = {
 def _only_for(match: Match) -> set[Path]:
     """The equations that write an activation out, and that nothing else depends on."""
     only: set[Path] = set()
-    inside = match.form.inside if match.form is not None else ()
-    for node in sorted(inside, key=lambda node: node.order, reverse=True):
+    if match.form is None:
+        return only
+    for node in sorted(match.form.inside, key=lambda node: node.order, reverse=True):
         if node is match.form.x or node.observed:
             continue
         if all(user.path == match.site.path or user.path in only for user in node.users):
