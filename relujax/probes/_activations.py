@@ -196,8 +196,7 @@ def _ends(node: Node) -> set[str]:
 
 def _bends(user: Node) -> bool:
     """Whether what is computed from an operand is no linear function of it."""
-    name, inputs = user.primitive, user.inputs
-    return name in _BENDING or (name == "mul" and inputs[0] is inputs[1]) or _called(user.eqn) is not None
+    return user.primitive in _BENDING or _is_square(user) or _called(user.eqn) is not None
 
 
 def _is_of_one_example(node: Node) -> bool:
@@ -240,15 +239,13 @@ def _is_probability(node: Node) -> bool:
 def _is_variance(x: Node) -> bool:
     """Whether a value is another one less a square."""
     x = _behind_shapes(x)
-    if x.primitive != "sub":
-        return False
-    square = _behind_shapes(x.inputs[1])
-    is_product = square.primitive == "mul" and square.inputs[0] is square.inputs[1]
-    return (
-        is_product
-        or square.primitive == "square"
-        or (square.primitive == "integer_pow" and square.eqn.params["y"] == 2)
-    )
+    return x.primitive == "sub" and _is_square(_behind_shapes(x.inputs[1]))
+
+
+def _is_square(node: Node) -> bool:
+    if node.primitive == "mul":
+        return node.inputs[0] is node.inputs[1]
+    return node.primitive == "square" or (node.primitive == "integer_pow" and node.eqn.params["y"] == 2)
 
 
 def _is_overlap(x: Node) -> bool:

@@ -165,10 +165,10 @@ class Form:
 
 
 #: What people write that is an activation of the registry for the usual values of a parameter only: PReLU for slopes up
-#: to 1, and a threshold that is not negative.
+#: to 1, and a threshold that is not negative. ``on`` is the library of arrays.
 WRITTEN: dict[str, Callable] = {
-    "prelu": lambda x, slope: jnp.maximum(x, slope * x),
-    "soft_shrink": lambda x, lambd: jnp.sign(x) * jnp.maximum(jnp.abs(x) - lambd, 0),
+    "prelu": lambda x, slope, on=jnp: on.maximum(x, slope * x),
+    "soft_shrink": lambda x, lambd, on=jnp: on.sign(x) * on.maximum(on.abs(x) - lambd, 0),
 }
 
 
@@ -403,9 +403,7 @@ def _shifted_or_sharpened(values: np.ndarray) -> tuple[str, dict[str, Any]] | No
 
 def _is_written(kind: str, values: np.ndarray, number: float) -> bool:
     """Whether a function with a parameter is what people write for that kind."""
-    if kind == "soft_shrink":
-        return _same(values, np.sign(_POINTS) * np.maximum(np.abs(_POINTS) - number, 0))
-    return kind == "prelu" and _same(values, np.maximum(_POINTS, number * _POINTS))
+    return kind in WRITTEN and _same(values, WRITTEN[kind](_POINTS, number, on=np))
 
 
 def _shrunk(threshold: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from ._elementwise import Elementwise, elementwise
 from ._homogeneous import homogeneous
 from ._length_map import MARGINAL, check_variances, length_slope, root
 from ._moments import Sample
-from ._slopes import slope_pole
+from ._slopes import no_slope, slope_pole
 
 _LENGTHS = 2.0 ** np.arange(-40, 41)  # where critical lengths are sought
 _MARGIN = 1e-9  # by which a slope must differ from 1 for its side to count
@@ -137,7 +137,7 @@ def _points(fun: Elementwise) -> Iterator[Critical]:
             silent = False
             yield _point(sample, q)
     if silent:
-        raise ValueError(f"got {fun.label}, whose slope is 0: expected an activation that passes a gradient")
+        raise no_slope(fun.label)
 
 
 def _at(fun: Elementwise, q: float, bias_variance: float | None = None) -> Critical:

@@ -88,7 +88,7 @@ def jacobian_moments(
 
 def _checked(law: SlopeLaw, f: str | Callable) -> SlopeLaw:
     if not law.steepest:
-        raise no_slope(f)
+        raise no_slope(repr(f))
     sixth = law.weights * law.squared**3
     if not law.resolved or not np.sum(sixth[law.weights < 1e-37]) <= 1e-9 * np.sum(sixth):
         raise ValueError(f"got E f'^6 that is not finite for {f!r}: expected slopes of finite sixth moment")

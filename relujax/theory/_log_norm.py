@@ -7,7 +7,7 @@ import numpy as np
 
 from .._checks import whole
 from ._moments import positive
-from ._slopes import no_slope, slope_law
+from ._slopes import no_slope, slope_law, slope_pole
 
 _STEP = 0.25  # in log t; the integrand is analytic in a strip, so that the trapezoid rule is exact to rounding
 _LOG_TIMES = np.arange(-45.0, 200.0, _STEP)
@@ -100,9 +100,9 @@ def log_norm_law(
         values, weights = np.square(law.sides), np.array([0.5, 0.5])
     scale = float(weights @ values)
     if not scale:
-        raise no_slope(f)
+        raise no_slope(repr(f))
     if of == "jacobian" and not law.resolved:
-        raise ValueError(f"got {f!r}, whose slope has a pole: expected slopes of finite sixth moment")
+        raise slope_pole(repr(f), "sixth")
     values = values / (scale * width)  # on the scale of the grid, whatever the weights
     unit = _fixed if law.sides is None and of == "signal" else _times_squared_normal
     mean, variance = _log_moments(lambda t: unit(t[:, None] * values, weights), width)

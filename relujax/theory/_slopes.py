@@ -71,14 +71,14 @@ def required_sides(f: str | Callable, needed_by: str) -> tuple[float, float]:
     return bent.left, bent.right
 
 
-def no_slope(f: str | Callable) -> ValueError:
+def no_slope(label: str) -> ValueError:
     """What to raise where there is no gradient."""
-    return ValueError(f"got {f!r}, whose slope is 0: expected an activation that passes a gradient")
+    return ValueError(f"got {label}, whose slope is 0: expected an activation that passes a gradient")
 
 
-def slope_pole(label: str) -> ValueError:
-    """What to raise where the moments of the slope are not known."""
-    return ValueError(f"got {label}, whose slope has a pole: expected slopes of finite second moment")
+def slope_pole(label: str, moment: str = "second") -> ValueError:
+    """What to raise where a moment of the slope is not known."""
+    return ValueError(f"got {label}, whose slope has a pole: expected slopes of finite {moment} moment")
 
 
 def _steepest(squared: Callable, points: np.ndarray) -> float:
