@@ -22,12 +22,10 @@ def _largest(x: jax.Array, k: int) -> jax.Array:
     if jnp.issubdtype(x.dtype, jnp.inexact):  # sorted by sign first: some NaN would be the least, and -0 below 0
         x = jnp.where(jnp.isnan(x), jnp.nan, jnp.where(x == 0, 0, x))
     _, places = jax.lax.top_k(x, k)
-    mark = _marked
-    for _ in x.shape[:-1]:  # what a mesh divides stays where it is
-        mark = jax.vmap(mark)
-    return mark(jnp.zeros_like(x, bool), places)
+    return _marked(jnp.zeros_like(x, bool), places)
 
 
+@functools.partial(jnp.vectorize, signature="(n),(k)->(n)")  # by vmap: what a mesh divides stays where it is
 def _marked(marks: jax.Array, places: jax.Array) -> jax.Array:
     return marks.at[places].set(True, unique_indices=True)
 
