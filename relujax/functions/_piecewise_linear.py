@@ -351,12 +351,13 @@ def sparse_sigmoid(x: Wide) -> jax.Array:
 
 def _sparse_sigmoid_fwd(x):
     size = jnp.abs(widen(x))
-    return sparse_sigmoid(x), (pack_bits(size < 1), pack_bits(size == 1))
+    quarters = (size <= 1).astype(jnp.uint8) + (size < 1).astype(jnp.uint8)
+    return sparse_sigmoid(x), pack_bits(quarters, 2)
 
 
-def _sparse_sigmoid_bwd(bits, g):
-    inside, kink = (unpack_bits(plane, g.shape) for plane in bits)
-    return (jnp.where(inside, g / 2, jnp.where(kink, g / 4, 0)),)
+def _sparse_sigmoid_bwd(kept, g):
+    quarters = unpack_bits(kept, g.shape, 2)
+    return (jnp.where(quarters == 2, g / 2, jnp.where(quarters == 1, g / 4, 0)),)
 
 
 sparse_sigmoid.defvjp(_sparse_sigmoid_fwd, _sparse_sigmoid_bwd)
