@@ -89,7 +89,7 @@ def test_a_group_that_does_not_fit_by_one_rounding_is_followed_by_a_smaller_one(
 
 @pytest.mark.parametrize(("condition", "least", "most"), [(1.5, 5, 20), (100.0, 64, 68)])
 def test_tame_layers_are_factored_in_groups(condition, least, most, monkeypatch):
-    """Groups part directions by 6 nats: one layer of 4.6, or up to 15 of 0.4, whose pivots part more than they do."""
+    """Groups of 64 layers part directions by 7 nats or so: one layer of 4.6, or up to 17 of 0.4."""
     count, factor = [], _stack.eliminated
     monkeypatch.setattr(_stack, "eliminated", lambda s: jax.debug.callback(lambda: count.append(1)) or factor(s))
     weights, want = known_stack(*[condition] * 64)
@@ -97,6 +97,16 @@ def test_tame_layers_are_factored_in_groups(condition, least, most, monkeypatch)
     jax.effects_barrier()
     np.testing.assert_allclose(found, want, atol=5e-3)
     assert least <= len(count) <= most
+
+
+def test_groups_are_smaller_the_deeper_the_stack_so_that_their_errors_stay_small_together():
+    turns = np.linalg.qr(np.random.default_rng(4).standard_normal((1000, 64, 64)))[0]
+    weights, x = np.float32(turns * np.sqrt(2 / (1 + 0.2**2))), np.random.default_rng(1).standard_normal(64, "float32")
+    with jax.enable_x64(True):
+        layers = rx.Scan(lambda h, w: rx.leaky_relu(w @ h, np.float64(np.float32(0.2))), np.float64(weights))
+        want = np.asarray(jax.jit(rx.stack_spectrum(layers, interval=1))(np.float64(x)))
+    found = jax.jit(rx.stack_spectrum(rx.Scan(leaky_layer, weights)))(x)
+    np.testing.assert_allclose(found, want, atol=5e-3, rtol=0)
 
 
 def slopes_alone(h, w):
