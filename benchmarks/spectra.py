@@ -96,26 +96,31 @@ def timed(
     return row, {f"{what}: at most {limit:.3g} of {peer}": ratios[peer] <= limit} if limit < np.inf else {}
 
 
-def chain(weights: jax.Array, x: jax.Array) -> jax.Array:
-    """The Jacobian by hand: a mask and a matrix product per layer."""
+def layer_of_rows(h: jax.Array, w: jax.Array) -> jax.Array:
+    """As Flax writes it."""
+    return rx.leaky_relu(h @ w, SLOPE)
+
+
+def chain(weights: jax.Array, x: jax.Array, rows: bool = False) -> jax.Array:
+    """The Jacobian by hand, or where ``rows`` its transpose: a mask and a matrix product per layer."""
 
     def step(state: tuple, w: jax.Array) -> tuple:
         h, jacobian = state
-        z = w @ h
+        z = h @ w if rows else w @ h
         slopes = jnp.where(z > 0, 1.0, SLOPE)
-        return (slopes * z, slopes[:, None] * (w @ jacobian)), None
+        return (slopes * z, (jacobian @ w) * slopes if rows else slopes[:, None] * (w @ jacobian)), None
 
     return jax.lax.scan(step, (x, jnp.eye(x.size)), weights)[0][1]
 
 
-def stack_time(kind: str) -> tuple[dict[str, Any], dict[str, bool]]:
+def stack_time(kind: str, rows: bool) -> tuple[dict[str, Any], dict[str, bool]]:
     """Gaussian layers part directions by 7 nats each, orthogonal ones by 2: those are factored several at a time."""
     weights, xs = leaky_stack(128, 64, seed=0), normal(1, (16, 128))
     if kind == "orthogonal":
         weights = jax.random.orthogonal(jax.random.key(0), 128, (64,)) * np.float32((2 / (1 + SLOPE**2)) ** 0.5)
-    ours = jax.jit(jax.vmap(rx.stack_spectrum(rx.Scan(layer, weights))))
-    theirs = jax.jit(jax.vmap(lambda x: chain(weights, x)))
-    what = f"{kind} stack, width 128, depth 64, 16 examples"
+    ours = jax.jit(jax.vmap(rx.stack_spectrum(rx.Scan(layer_of_rows if rows else layer, weights))))
+    theirs = jax.jit(jax.vmap(lambda x: chain(weights, x, rows)))
+    what = f"{kind} stack, {'h @ w' if rows else 'w @ h'}, width 128, depth 64, 16 examples"
     return timed(what, "GEMM chain", lambda: ours(xs), lambda: theirs(xs), 4.0, 3)
 
 
@@ -170,8 +175,7 @@ def _matfree(svd: Any, want: np.ndarray, net: Callable, ours: Callable, x: jax.A
 def main() -> None:
     found = [
         *precision(),
-        stack_time("Gaussian"),
-        stack_time("orthogonal"),
+        *(stack_time(kind, rows) for kind in ("Gaussian", "orthogonal") for rows in (False, True)),
         exact_time(128),
         exact_time(256),
         *largest_time(),
