@@ -61,6 +61,9 @@ _KNOWN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softplus": _softplus,
     "log_sigmoid": lambda x: -_softplus(-x),
     "soft_sign": lambda x: x / (1 + np.abs(x)),
+    "squareplus": lambda x: (x + np.sqrt(x**2 + 4)) / 2,
+    "sparse_plus": lambda x: np.where(x > 1, x, np.maximum(x + 1, 0) ** 2 / 4),
+    "sparse_sigmoid": lambda x: np.clip(x + 1, 0, 2) / 2,
     "elu": _elu,
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * _elu(x)),
 }
@@ -129,7 +132,7 @@ _AMONG_CASES: dict[str, Callable] = {
 }
 #: An equation of another kind does not bend its input: sums and products are not what makes an activation.
 _COMPARING = ("gt", "ge", "lt", "le", "max", "min", "select_n", "clamp", "abs", "sign")
-_BENDING = frozenset((*_COMPARING, "tanh", "logistic", "erf", "erfc", "exp", "exp2", "expm1", "log1p"))
+_BENDING = frozenset((*_COMPARING, "tanh", "logistic", "erf", "erfc", "exp", "exp2", "expm1", "log1p", "sqrt"))
 #: What an activation may end in.
 _LAST = frozenset(
     ("max", "min", "select_n", "clamp", "mul", "div", "add", "sub", "neg", "tanh", "logistic", "log", "log1p")
@@ -384,6 +387,8 @@ def _without(values: np.ndarray, rounding: float) -> tuple[str, dict[str, Any]] 
         return "leaky_relu", {"negative_slope": float(np.float32(slope))}
     if alpha > 0 and np.allclose(values, np.where(_POINTS > 0, _POINTS, alpha * _elu(_POINTS)), rtol=1e-5, atol=1e-6):
         return "elu", {"alpha": float(np.float32(alpha))}
+    if alpha > 0 and np.allclose(values, alpha * _elu(_POINTS / alpha), rtol=1e-5, atol=1e-6):
+        return "celu", {"alpha": float(np.float32(alpha))}
     return None
 
 

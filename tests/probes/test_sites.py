@@ -351,6 +351,13 @@ RAW = {
     "softplus": (lambda x: jnp.logaddexp(x, 0.0), "softplus"),
     "hard silu": (lambda x: x * jax.nn.relu6(x + 3) / 6, "hard_silu"),
     "soft sign": (lambda x: x / (1 + jnp.abs(x)), "soft_sign"),
+    "squareplus": (lambda x: 0.5 * (x + jnp.sqrt(x * x + 4)), "squareplus"),
+    "sparse plus": (
+        lambda x: jnp.where(x <= -1, 0, jnp.where(x >= 1, x, jnp.square(x + 1) / 4)),
+        "sparse_plus",
+    ),
+    "sparse sigmoid": (lambda x: jnp.clip((x + 1) / 2, 0, 1), "sparse_sigmoid"),
+    "celu": (lambda x: jnp.maximum(x, 0) + jnp.minimum(0, 0.5 * (jnp.exp(x / 0.5) - 1)), "celu"),
     "select": (lambda x: jnp.select([x > 0], [x], 0.0), "relu"),
     "pieces": (lambda x: jnp.piecewise(x, [x < 0], [lambda v: 0.1 * v, lambda v: v]), "leaky_relu"),
     "pieces for all": (lambda x: jnp.piecewise(x, [x < 0, x >= 0], [lambda v: 0 * v, lambda v: v]), "relu"),
@@ -514,6 +521,20 @@ def test_a_softplus_of_which_a_likelihood_takes_the_logarithm_is_a_layer_s(nll):
 def test_a_derivative_of_softplus_is_no_log_sigmoid(act, differentiate):
     found = rx.sites(lambda w, x: differentiate(lambda x: act(x @ w) @ w)(x), W, X)
     assert [site.kind for site in found] == [act.__name__]
+
+
+INSIDE = (
+    *("relu", "relu6", "elu", "selu", "silu", "mish", "softplus", "squareplus", "sparse_plus", "sparse_sigmoid"),
+    *("sigmoid", "tanh", "soft_sign", "hard_silu", "gelu"),
+)
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_is_differentiated_inside_is_of_its_kind(name):
+    """As in losses on derivatives of a network, where a derivative of the call stands in its place."""
+    act = getattr(jax.nn, name)
+    inner = jax.grad(lambda x, w: jnp.sum(act(act(x @ w) @ w) @ w))
+    assert [site.kind for site in rx.sites(lambda w, x: inner(x, w), W, X)] == [name, name]
 
 
 def test_a_scale_that_is_the_exponent_of_a_tanh_keeps_the_tanh():

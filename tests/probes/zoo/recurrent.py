@@ -234,8 +234,8 @@ def square_plus(x):
 square_plus.defjvps(lambda t, y, x: t * 0.5 * (1 + x / jnp.sqrt(x**2 + 4)))
 
 
-# 2 of their own with a gradient by hand; square plus is none that is known
-@expect(silu=2)
+# 3 of their own with a gradient by hand
+@expect(silu=2, squareplus=1)
 def plain_custom_gradients():
     def forward(params, x):
         h = thrifty_swish(linear(params[0], x))
