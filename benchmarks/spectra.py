@@ -23,6 +23,7 @@ from ._timing import decided, normal
 from .exact_products import exact_log_singular_values, layer_jacobians
 
 SLOPE = 0.2
+PASSES = ((35, 1), (9, 8), (7, 13), (5, 26))  # forward and backward, counted in float64 on nets as in `largest_time`
 
 
 def leaky_stack(width: int, depth: int, seed: int, growth: float = 0.0) -> jax.Array:
@@ -124,6 +125,16 @@ def stack_time(kind: str, rows: bool) -> tuple[dict[str, Any], dict[str, bool]]:
     return timed(what, "GEMM chain", lambda: ours(xs), lambda: theirs(xs), 4.0, 3)
 
 
+def factorisation_time() -> tuple[dict[str, Any], dict[str, bool]]:
+    """What a factorisation per layer takes by itself: Gaussian layers leave no room for fewer."""
+    weights, xs = leaky_stack(128, 64, seed=0), normal(1, (16, 128))
+    matrices = normal(2, (64, 16, 128, 128))
+    alone = jax.jit(lambda: jax.lax.map(lambda m: jnp.sum(jax.lax.linalg.lu(m)[0]), matrices))
+    theirs = jax.jit(jax.vmap(lambda x: chain(weights, x)))
+    what = "64 LU factorisations alone, width 128, 16 examples"
+    return timed(what, "GEMM chain", alone, lambda: theirs(xs), np.inf, 3)
+
+
 def exact_time(width: int) -> tuple[dict[str, Any], dict[str, bool]]:
     """The Jacobian alone: what follows, an SVD, is the same on both sides."""
     from relujax.spectra._jacobian import jacobian
@@ -152,11 +163,24 @@ def largest_time() -> list[tuple[dict[str, Any], dict[str, bool]]]:
     error = float(np.abs(np.asarray(ours(x, key)) / want - 1).max())
     rows = [timed("top 5, width 512, depth 16", "jacrev + svd", lambda: ours(x, key), lambda: dense(x), 1 / 8, 5)]
     rows.append(bounded("top 5, relative error", "numpy, float64", error, 1e-5))
+    rows += [_passes(weights, number, columns, lambda: dense(x)) for number, columns in PASSES]
     try:
         decomp, eig = (importlib.import_module(f"matfree.{name}") for name in ("decomp", "eig"))
     except ImportError:
         return rows
     return rows + _matfree(eig.svd_partial(decomp.bidiag(20)), want, net, ours, x, key)
+
+
+def _passes(weights: jax.Array, number: int, columns: int, dense: Callable) -> tuple[dict[str, Any], dict[str, bool]]:
+    """What the products with the weights take by themselves, in as many passes as block Lanczos needs for 1e-5."""
+    start, weights = normal(3, (512, columns)), weights * np.float32(0.5**0.5)  # without a relu they would grow
+
+    def once(block: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return jax.lax.scan(lambda block, w: (w @ block, None), block, weights)[0], None
+
+    alone = jax.jit(lambda block: jax.lax.scan(once, block, length=number)[0])
+    what = f"{number} passes of {columns} columns alone, width 512, depth 16"
+    return timed(what, "jacrev + svd", lambda: alone(start), dense, np.inf, 5)
 
 
 def _matfree(svd: Any, want: np.ndarray, net: Callable, ours: Callable, x: jax.Array, key: jax.Array) -> list:
@@ -176,6 +200,7 @@ def main() -> None:
     found = [
         *precision(),
         *(stack_time(kind, rows) for kind in ("Gaussian", "orthogonal") for rows in (False, True)),
+        factorisation_time(),
         exact_time(128),
         exact_time(256),
         *largest_time(),

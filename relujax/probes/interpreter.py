@@ -299,5 +299,9 @@ def placed(x: jax.Array, mesh: Any, names: tuple[str, ...] = ()) -> jax.Array:
 
 def varying_as(tree: Any, aval: Any) -> Any:
     """Arrays that, inside ``shard_map``, differ along the mesh axes along which a value of that type does."""
-    axes = tuple(jx.varying(aval))
-    return jax.tree.map(lambda value: jax.lax.pcast(value, axes, to="varying"), tree) if axes else tree
+
+    def cast(value: jax.Array) -> jax.Array:
+        axes = tuple(jx.varying(aval) - jx.varying(jax.typeof(value)))
+        return jax.lax.pcast(value, axes, to="varying") if axes else value
+
+    return jax.tree.map(cast, tree)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from .._checks import whole
 from .._precision import in_full_precision, widen
+from ..probes.interpreter import varying_as
 from ._checks import check_key, check_point
 from ._jacobian import magnitude, raveled
 
@@ -93,7 +94,7 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
             raise ValueError("got a function without outputs: expected at least one number; return what it computes")
         _, push = jax.linearize(flat_fun, flat)
 
-        starts = jax.random.normal(key, (probes, out.size), widen(out).dtype)
+        starts = varying_as(jax.random.normal(key, (probes, out.size), widen(out).dtype), jax.typeof(out))
         size = magnitude(widen(pull(starts[0].astype(out.dtype))[0]))  # eigenvalues are squared
 
         def gram(u: jax.Array) -> jax.Array:
@@ -111,7 +112,8 @@ def spectral_density(fun: Callable, *, steps: int = 64, probes: int = 8) -> Call
 def _quadrature(gram: Callable, start: jax.Array, steps: int) -> tuple[jax.Array, jax.Array]:
     """Nodes and weights from the tridiagonal matrix of Lanczos."""
     eps = jnp.finfo(start.dtype).eps
-    vectors = jnp.zeros((steps, start.size), start.dtype)
+    nothing = jnp.zeros((steps, start.size), start.dtype), jnp.zeros((), start.dtype)
+    vectors, scale = varying_as(nothing, jax.typeof(start))
 
     def step(state: tuple, number: jax.Array) -> tuple:
         vectors, u, scale = state
@@ -126,7 +128,7 @@ def _quadrature(gram: Callable, start: jax.Array, steps: int) -> tuple[jax.Array
         following = jnp.where(ended, 0, image / jnp.where(ended, 1, length))
         return (vectors, following, scale), (diagonal, jnp.where(ended, 0, length))
 
-    state = vectors, start / jnp.linalg.norm(start), jnp.zeros((), start.dtype)
+    state = vectors, start / jnp.linalg.norm(start), scale
     _, (diagonal, beside) = jax.lax.scan(step, state, jnp.arange(steps))
     nodes, turn = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside[:-1], 1) + jnp.diag(beside[:-1], -1))
     zero = start.size * eps * jnp.max(jnp.abs(nodes))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from ..probes.interpreter import varying_as
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def doubled(matrix: jax.Array) -> Doubled:
 
 def multiplied(matrix: jax.Array, by: Doubled) -> Doubled:
     """The product ``matrix @ by``."""
-    zero = doubled(jnp.zeros((matrix.shape[0], by.shape[1]), matrix.dtype))
+    zero = varying_as(doubled(jnp.zeros((matrix.shape[0], by.shape[1]), matrix.dtype)), jax.typeof(matrix))
 
     def add(total: Doubled, term: tuple) -> tuple[Doubled, None]:
         column, high, low = term
@@ -62,7 +64,7 @@ def factored(matrix: Doubled) -> tuple[Doubled, jax.Array]:
         lower = Doubled(jnp.where(taken, 1, quotients.high), quotients.low)
         return (rest, others), (lower, row.high)
 
-    start = matrix, jnp.ones(rows, bool)
+    start = matrix, varying_as(jnp.ones(rows, bool), jax.typeof(matrix.high))
     _, (lower, upper) = jax.lax.scan(step, start, jnp.arange(steps))
     return jax.tree.map(lambda a: a.T, lower), jnp.triu(upper)
 

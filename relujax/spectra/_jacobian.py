@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ..probes.interpreter import varying_as
 from ._checks import check_outputs
 
 
 def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
-    """``fun`` from vector to vector, and the vector ``x``."""
+    """``fun`` from vector to vector, and the vector ``x``, which inside ``shard_map`` differs where its image does."""
     flat, unravel = ravel_pytree(x)
 
     def flat_fun(flat: jax.Array) -> jax.Array:
@@ -19,7 +20,7 @@ def raveled(fun: Callable, x: Any) -> tuple[Callable, jax.Array]:
         check_outputs(out)
         return ravel_pytree(out)[0]
 
-    return flat_fun, flat
+    return flat_fun, varying_as(flat, jax.eval_shape(flat_fun, flat))
 
 
 def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array:
@@ -31,7 +32,7 @@ def jacobian(fun: Callable, x: jax.Array, chunk: int | None = None) -> jax.Array
     if x.size < out.size:
         _, push = jax.linearize(fun, x)
         return _each(push, x, chunk).T
-    _, pull = jax.vjp(fun, x)
+    out, pull = jax.vjp(fun, x)
     return _each(lambda row: pull(row)[0], out, chunk)
 
 
@@ -48,12 +49,17 @@ def magnitude(x: jax.Array) -> jax.Array:
     return jax.lax.stop_gradient(jnp.ldexp(jnp.ones((), x.dtype), jnp.clip(exponent, least, -least)))
 
 
-def _each(linear: Callable, space: Any, chunk: int | None) -> jax.Array:
+def unit_vectors(space: jax.Array) -> jax.Array:
+    """Those of the space of an array, one row each."""
+    return varying_as(jnp.eye(space.size, dtype=space.dtype), jax.typeof(space))
+
+
+def _each(linear: Callable, space: jax.Array, chunk: int | None) -> jax.Array:
     """What a linear map makes of the unit vectors of a space: one row each."""
     if chunk is None or chunk >= space.size:
-        return jax.vmap(linear)(jnp.eye(space.size, dtype=space.dtype))
+        return jax.vmap(linear)(unit_vectors(space))
 
     def one(index: jax.Array) -> jax.Array:  # of an index, so that the unit vectors never stand together
-        return linear((jnp.arange(space.size) == index).astype(space.dtype))
+        return linear(varying_as((jnp.arange(space.size) == index).astype(space.dtype), jax.typeof(space)))
 
     return jax.lax.map(one, jnp.arange(space.size), batch_size=chunk)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from .._checks import whole
 from .._precision import in_full_precision, widen
+from ..probes.interpreter import varying_as
 from ._checks import check_key, check_point
 from ._jacobian import jacobian, magnitude, raveled
 
@@ -57,7 +58,7 @@ def _singular_vectors(fun: Callable, x: jax.Array, key: jax.Array, num: int) -> 
 
     block = num + _EXTRA
     start = jnp.linalg.qr(jax.random.normal(key, (x.size, 2 * block), widen(x).dtype))[0]
-    return jax.lax.stop_gradient(_iterate(forward, backward, start, num))
+    return jax.lax.stop_gradient(_iterate(forward, backward, varying_as(start, jax.typeof(x)), num))
 
 
 def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
@@ -85,8 +86,8 @@ def _iterate(forward: Callable, backward: Callable, basis: jax.Array, num: int) 
         return ~state[4] & (state[5] < _MOST_ROUNDS)
 
     image = image / size
-    unknown = jnp.full(num, jnp.inf, basis.dtype)
-    state = basis, image, _unit(backward(image[:, :block]) / size), unknown, jnp.asarray(False), 0
+    unknown, done = varying_as((jnp.full(num, jnp.inf, basis.dtype), jnp.asarray(False)), jax.typeof(image))
+    state = basis, image, _unit(backward(image[:, :block]) / size), unknown, done, 0
     basis, image, *_ = jax.lax.while_loop(running, round_, state)
     return _unit(image[:, :num]), _unit(basis[:, :num])  # GPUs' SVD leaves lengths 1e-5 off
 

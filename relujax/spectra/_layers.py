@@ -10,9 +10,10 @@ from jax.flatten_util import ravel_pytree
 
 from .._precision import in_full_precision
 from ..probes import capture
-from ..probes.interpreter import Verb, instrument
+from ..probes.interpreter import Verb, instrument, zeros_of
 from ._checks import check_point
 from ._exact import singular_values_of
+from ._jacobian import unit_vectors
 
 
 @jax.tree_util.register_dataclass
@@ -96,7 +97,7 @@ def layer_spectra(
         shapes = jax.eval_shape(lambda *args: traced.run(args, unshifted)[1], *args)
         # A while loop has no one Jacobian behind it, and what is added in it has none of its turns.
         sites = [site for site in traced.finding.sites if site.executions is not None]
-        shifts = {site.path: jnp.zeros(shapes[site.path].shape, shapes[site.path].dtype) for site in sites}
+        shifts = {site.path: zeros_of(shapes[site.path]) for site in sites}
         (_, out), push = jax.linearize(run, x, shifts)
         into = _images(lambda t: push(t, shifts)[0], x)
         pull = jax.linear_transpose(lambda shifts: push(jnp.zeros_like(x), shifts)[1], shifts)
@@ -134,5 +135,5 @@ def _sum(y: jax.Array, shift: jax.Array | None) -> jax.Array:
 
 def _images(linear: Callable, space: jax.Array) -> dict:
     """What a linear map makes of each unit vector of a space: per site ``(size of the space, size there)``."""
-    units = jnp.eye(space.size, dtype=space.dtype).reshape(space.size, *space.shape)
+    units = unit_vectors(space).reshape(space.size, *space.shape)
     return jax.tree.map(lambda y: y.reshape(space.size, -1), jax.vmap(linear)(units))

@@ -18,7 +18,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 
 from .._precision import widen
+from ..probes.interpreter import varying_as
 from ._doubled import Doubled, doubled, factored, multiplied
+from ._jacobian import unit_vectors
 from ._scaled import Scaled, exponent_of, identity, times, times_power
 
 
@@ -46,21 +48,23 @@ def started(x: Any) -> Pushed:
     """Before the first layer: directions in general position, so that no later step meets a zero by its order."""
     flat = widen(ravel_pytree(x)[0])
     size = flat.size
-    return _started(x, _directions(size, flat.dtype), jnp.asarray(size, "int32"))
+    basis = varying_as(_directions(size, flat.dtype), jax.typeof(flat))
+    return _started(x, basis, jnp.asarray(size, "int32"))
 
 
 def started_narrow(layer: Callable, x: Any) -> Pushed:
     """After a first layer of fewer outputs than inputs, whose inputs are turned into its row space."""
     flat, unravel = ravel_pytree(x)
     out, pull, point = jax.vjp(lambda flat: _raveled(layer, unravel(flat)), flat, has_aux=True)
-    jacobian = widen(jax.vmap(lambda row: pull(row)[0])(jnp.eye(out.size, dtype=out.dtype)))
+    jacobian = widen(jax.vmap(lambda row: pull(row)[0])(unit_vectors(out)))
     row_space = jnp.linalg.qr(jacobian.T, mode="r").T
     basis = row_space @ _directions(out.size, jacobian.dtype)
     return _started(point, basis, _nonzero(_row_sizes(jacobian)))
 
 
 def _started(point: Any, basis: jax.Array, rank: jax.Array) -> Pushed:
-    return Pushed(point, basis, identity(basis.shape[1], basis.dtype), rank, jnp.zeros((), basis.dtype))
+    beside = identity(basis.shape[1], basis.dtype), rank, jnp.zeros((), basis.dtype)
+    return Pushed(point, basis, *varying_as(beside, jax.typeof(basis)))
 
 
 def with_doubled_basis(state: Pushed) -> Pushed:
@@ -77,7 +81,7 @@ def pushed(state: Pushed, layer: Callable) -> Pushed:
         return jax.jvp(lambda flat: _raveled(layer, unravel(flat)), (flat,), (column,), has_aux=True)[1:]
 
     basis = state.basis
-    tangents = jnp.eye(flat.size, dtype=flat.dtype) if isinstance(basis, Doubled) else basis.astype(flat.dtype)
+    tangents = unit_vectors(flat) if isinstance(basis, Doubled) else basis.astype(flat.dtype)
     images, point = jax.vmap(push, in_axes=1, out_axes=(1, None))(tangents)
     images = widen(images)
     row_sizes = _row_sizes(images)

@@ -9,10 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from .._checks import whole
 from .._precision import in_full_precision
+from ..probes.interpreter import varying_as
 from ._checks import check_point
 from ._graded import log_singular_values
 from ._push import (
@@ -145,7 +147,9 @@ def stack_spectrum(
     def log_values(x: Any) -> jax.Array:
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
-
+        if isinstance(layers, Scan):
+            for leaf in jax.tree.leaves((x, layers.params)):
+                x = varying_as(x, jax.typeof(leaf))  # as what the loop carries does from its first turn on
         sizes = [_size(x)] if isinstance(layers, Scan) else _sizes(layers, x)
         narrowing = len(sizes) > 1 and sizes[1] < sizes[0]
         narrow = max(sizes[narrowing:]) <= _NARROW
@@ -194,7 +198,11 @@ def lyapunov_exponents(
 
 def _check_finite(params: Any) -> None:
     for leaf in jax.tree.leaves(params):
-        if not isinstance(leaf, Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if isinstance(leaf, Tracer) or not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            continue
+        # By NumPy, as a trace that is under way would make a tracer of the answer; other processes' parts stay there.
+        parts = [part.data for part in leaf.addressable_shards] if isinstance(leaf, jax.Array) else [leaf]
+        if not all(np.isfinite(np.asarray(part)).all() for part in parts):
             raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
 
 
@@ -249,8 +257,9 @@ def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
         state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), trial, state)
         return jnp.where(fits, last, first), size, per_layer, state
 
-    zero = jnp.zeros((), state.spread.dtype)
-    start = jnp.int32(0), jnp.int32(1), zero, state
+    plan = jnp.int32(0), jnp.int32(1), jnp.zeros((), state.spread.dtype)
+    first, size, per_layer = varying_as(plan, jax.typeof(state.spread))
+    start = first, size, per_layer, state
     return jax.lax.while_loop(lambda carry: carry[0] < depth, group, start)[3]
 
 

@@ -1,4 +1,4 @@
-"""Batches that a mesh of devices divides: the spectra of one device, divided as the examples are."""
+"""Batches that a mesh of devices divides, and `shard_map`: the spectra of one device, divided as the examples are."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import jax, jax.numpy as jnp, numpy as np, relujax as rx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 weights = jax.random.normal(jax.random.key(0), (4, 6, 6)) / 2
+wide = jax.random.normal(jax.random.key(3), (4, 36, 36)) / 5
 points = np.asarray(jax.random.normal(jax.random.key(1), (8, 6)))
 key = jax.random.key(2)
 
@@ -39,10 +40,12 @@ CASES = {
     "num": lambda x: rx.spectrum(net, num=2)(x, key),
     "layer_spectra": rx.layer_spectra(net),
     "stack_spectrum": rx.stack_spectrum(rx.Scan(layer, weights)),
-    "list of layers": rx.stack_spectrum([lambda h, w=w: layer(h, w) for w in weights]),
+    "wide": lambda x: rx.stack_spectrum(rx.Scan(layer, wide))(jnp.tile(x, 6)),
+    "list of layers": rx.stack_spectrum([lambda h: weights[0, :4] @ h, lambda h: layer(h, weights[1, :, :4])]),
     "spectral_density": density,
 }
-LOOPS = ("stack_spectrum", "list of layers", "spectral_density")  # their loops carry what is not divided at first
+# What these carry through their loops is not divided at first.
+LOOPS = [name for name in CASES if name not in ("spectrum", "chunk", "num", "layer_spectra")]
 faults = {name: [] for name in CASES}
 one = {name: jax.jit(jax.vmap(fun))(points) for name, fun in CASES.items()}
 for kind in (AxisType.Auto, AxisType.Explicit):
@@ -52,15 +55,23 @@ for kind in (AxisType.Auto, AxisType.Explicit):
             run = jax.vmap(fun)
             if kind == AxisType.Explicit and name in LOOPS:
                 run = jax.sharding.auto_axes(run, out_sharding=P("a"))
-            found = jax.jit(run)(x)
-            for array, want in zip(jax.tree.leaves(found), jax.tree.leaves(one[name]), strict=True):
-                if not np.allclose(array, want, rtol=1e-4, atol=1e-4):
-                    faults[name].append(f"{kind.name}: got {array}, expected {want}")
-                if array.sharding.spec[:1] != ("a",):
-                    faults[name].append(f"{kind.name}: divided as {array.sharding}")
+            runs = {kind.name: run}
+            if kind == AxisType.Auto:
+                runs["shard_map"] = jax.shard_map(jax.vmap(fun), in_specs=P("a"), out_specs=P("a"))
+            for how, run in runs.items():
+                try:
+                    found = jax.jit(run)(x)
+                except Exception as error:
+                    faults[name].append(f"{how}: {type(error).__name__}: {str(error)[:400]}")
+                    continue
+                for array, want in zip(jax.tree.leaves(found), jax.tree.leaves(one[name]), strict=True):
+                    if not np.allclose(array, want, rtol=1e-4, atol=1e-4):
+                        faults[name].append(f"{how}: got {array}, expected {want}")
+                    if array.sharding.spec[:1] != ("a",):
+                        faults[name].append(f"{how}: divided as {array.sharding}")
 print(json.dumps(faults))
 """
-NAMES = ("spectrum", "chunk", "num", "layer_spectra", "stack_spectrum", "list of layers", "spectral_density")
+NAMES = ("spectrum", "chunk", "num", "layer_spectra", "stack_spectrum", "wide", "list of layers", "spectral_density")
 
 
 @pytest.fixture(scope="module")
