@@ -56,7 +56,10 @@ __all__ = [
 ]
 
 
-_rectifier = functools.partial(rectifier, dtypes=_dtypes.real_only)
+def _rectifier(fun):
+    return rectifier(fun, _checks.fitted(fun), dtypes=_dtypes.real_only)
+
+
 _widened = functools.partial(_rules.widened, dtypes=_dtypes.real_only)
 
 

@@ -272,3 +272,11 @@ def test_numbers_that_torch_refuses():
         rx.torch.hardtanh(1.0, 2.0, 1.0)
     with pytest.raises(ValueError, match=r"min=2\.0 and max=1\.0"):
         rx.torch.hardtanh(1.0, min_val=2.0)
+
+
+def test_a_slope_that_does_not_fit_is_refused():
+    x = jnp.array([-1.0, 2.0])
+    for shape in ((4, 2), (3,)):
+        with pytest.raises(ValueError, match=r"leaky_relu got negative_slope of shape .* for input of shape \(2,\)"):
+            rx.torch.leaky_relu(x, jnp.full(shape, 0.5))
+    assert rx.torch.leaky_relu(x, jnp.full((1, 1), 0.5)).tolist() == [-0.5, 2.0]
