@@ -209,7 +209,7 @@ def _leaky_rule(fun):
         kept, slope = residual
         if not jnp.issubdtype(kept.dtype, jnp.inexact):
             return jnp.where(unpack_bits(kept, g.shape), g, slope * g), None
-        return jnp.where(jnp.less(kept, 0), slope * g, g), widen(kept) * g
+        return jnp.where(jnp.greater_equal(kept, 0), g, slope * g), widen(kept) * g
 
     return fwd, bwd
 

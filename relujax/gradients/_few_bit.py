@@ -145,6 +145,7 @@ def _few_bit(fun: Callable, bits: int, weight: str, interval: tuple[float, float
     def call(x):
         # One rule per traced call: it closes over the shape and the dtype, which a residual would have to carry.
         x = jnp.asarray(x)
+        dtype = x.dtype  # all that the rule may hold of x, which it outlives
         with_rule = jax.custom_vjp(lambda x: fun(x))
 
         def fwd(x):
@@ -154,7 +155,7 @@ def _few_bit(fun: Callable, bits: int, weight: str, interval: tuple[float, float
         def bwd(packed, g):
             wide = widen(g)
             slopes = _select(_bit_planes(packed, g.shape, bits), table.levels.astype(wide.dtype))
-            return ((wide * slopes).astype(x.dtype),)
+            return ((wide * slopes).astype(dtype),)
 
         with_rule.defvjp(fwd, bwd)
         return with_rule(x)

@@ -49,7 +49,7 @@ def test_a_hyperparameter_that_enlarges_the_result_has_the_gradients_of_jax_nn_s
     for x, shape in ((X[0], (4, 8)), (X[:, :1], (1, 8)), (X[:, :1], (4, 9)), (X[0, 0], (7,))):
         value = np.linspace(0.25, 2, math.prod(shape), dtype=np.float32).reshape(shape)
         ours, theirs = (
-            jax.grad(lambda *args, fun=getattr(of, name): jnp.sin(fun(*args)).sum(), wrt) for of in (rx, jax.nn)
+            jax.grad(lambda *args, of=of: jnp.sin(getattr(of, name)(*args)).sum(), wrt) for of in (rx, jax.nn)
         )
         with jax.numpy_rank_promotion("allow"):
             for got, want in zip(ours(x, value), theirs(x, value), strict=True):

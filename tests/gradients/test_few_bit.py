@@ -296,6 +296,12 @@ def test_first_asked_for_inside_a_differentiated_scan():
     np.testing.assert_array_equal(jax.jit(jax.grad(total))(x), lookup(rx.few_bit_table(fun, 2), x))
 
 
+def test_no_tracer_leaks():
+    with jax.checking_leaks():
+        slope = jax.jit(jax.grad(rx.few_bit(lambda x: jnp.tanh(x) / 2, 2)))(0.25)
+    assert slope == jax.grad(rx.few_bit(lambda x: jnp.tanh(x) / 2, 2))(0.25)
+
+
 def test_forward_mode_is_refused():
     with pytest.raises(TypeError, match="custom_vjp"):
         jax.jvp(rx.few_bit(jax.nn.gelu), (1.0,), (1.0,))
