@@ -31,6 +31,12 @@ def test_a_hyperparameter_that_does_not_fit_is_refused(row, name):
 
 
 @EACH
+def test_a_complex_hyperparameter_is_refused(row, name):
+    with pytest.raises(TypeError, match=f"{row.name} got {name} of complex64: expected a real dtype; cast with "):
+        of(row, name)(X, np.complex64(0.5 + 1j))
+
+
+@EACH
 def test_a_hyperparameter_does_not_enlarge_the_result_unless_jax_nn_s_does(row, name):
     for x, shape in ((X[:, :1], (1, 8)), (X[0], (4, 8)), (X[0, 0], (8,))):
         value = np.full(shape, 0.5, np.float32)
