@@ -185,7 +185,8 @@ def one_unless_nan(x: jax.Array) -> jax.Array:
 
 def finite(x: jax.Array) -> jax.Array:
     """The last finite number for an infinite one: where a factor vanishes there, inf * 0 would make NaN of a limit."""
-    return jnp.clip(x, jnp.finfo(x.dtype).min, jnp.finfo(x.dtype).max)
+    largest = float(jnp.finfo(x.dtype).max)  # a Python number leaves a weak type weak
+    return jnp.clip(x, -largest, largest)
 
 
 def step(x: jax.Array) -> jax.Array:
