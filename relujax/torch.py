@@ -56,7 +56,10 @@ __all__ = [
 ]
 
 
-_rectifier = functools.partial(rectifier, dtypes=_dtypes.real_only)
+def _rectifier(fun):
+    return rectifier(fun, _checks.fitted(fun), dtypes=_dtypes.real_only)
+
+
 _widened = functools.partial(_rules.widened, dtypes=_dtypes.real_only)
 
 
@@ -347,7 +350,7 @@ def softplus(input: _rules.Wide, beta: _rules.Wide = 1.0, threshold: _rules.Wide
 
     Args:
         input: array of any shape; integers become floats.
-        beta: how sharp the corner is: a scalar or an array that broadcasts against the trailing axes.
+        beta: how sharp the corner is, also negative: a scalar or an array that broadcasts against the trailing axes.
         threshold: where the identity begins, likewise. Its gradient is 0.
 
     Returns:
@@ -358,7 +361,9 @@ def softplus(input: _rules.Wide, beta: _rules.Wide = 1.0, threshold: _rules.Wide
     >>> softplus(jnp.array([-1.0, 0.0, 2.0])).tolist(), softplus(2.0, threshold=1.0).item()
     ([0.3133, 0.6931, 2.1269], 2.0)
     """
-    return jnp.where(jnp.greater(beta * input, threshold), input, _rules._formula(functions.softplus)(input, beta))
+    sign = jnp.where(beta < 0, -1.0, 1.0)  # relujax's formula is for positive beta
+    rounded = sign * _rules._formula(functions.softplus)(sign * input, sign * beta)
+    return jnp.where(jnp.greater(beta * input, threshold), input, rounded)
 
 
 _rules.keep_output(

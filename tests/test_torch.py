@@ -252,6 +252,20 @@ def test_a_gradient_of_a_hyperparameter():
     assert jax.jvp(rx.torch.softplus, (3.0, 2.0, 1.0), (0.0, 1.0, 1.0))[1].item() == 0
 
 
+def test_softplus_takes_a_negative_beta():
+    x = np.linspace(-30, 30, 61)
+    for beta in (-1.0, -0.5, -3.0):
+        tail = np.logaddexp(0, beta * x) / beta
+        slope_of_beta = x / (1 + np.exp(-beta * x)) / beta - tail / beta
+        linear = beta * x > 20
+        with jax.enable_x64(True):
+            y = rx.torch.softplus(x, beta)
+            of_x, of_beta = jax.vmap(jax.grad(rx.torch.softplus, (0, 1)), (0, None))(x, beta)
+        np.testing.assert_allclose(y, np.where(linear, x, tail), rtol=1e-12)
+        np.testing.assert_allclose(of_x, np.where(linear, 1, 1 / (1 + np.exp(-beta * x))), rtol=1e-12)
+        np.testing.assert_allclose(of_beta, np.where(linear, 0, slope_of_beta), rtol=1e-9, atol=1e-14)
+
+
 def test_a_probe_knows_them_by_relujax_s_names():
     kinds = {"softsign": "soft_sign", "softshrink": "soft_shrink", "hardshrink": "hard_shrink"}
     kinds |= {"hardtanh": "hard_tanh", "hardswish": "hard_silu", "logsigmoid": "log_sigmoid"}
@@ -272,3 +286,11 @@ def test_numbers_that_torch_refuses():
         rx.torch.hardtanh(1.0, 2.0, 1.0)
     with pytest.raises(ValueError, match=r"min=2\.0 and max=1\.0"):
         rx.torch.hardtanh(1.0, min_val=2.0)
+
+
+def test_a_slope_that_does_not_fit_is_refused():
+    x = jnp.array([-1.0, 2.0])
+    for shape in ((4, 2), (3,)):
+        with pytest.raises(ValueError, match=r"leaky_relu got negative_slope of shape .* for input of shape \(2,\)"):
+            rx.torch.leaky_relu(x, jnp.full(shape, 0.5))
+    assert rx.torch.leaky_relu(x, jnp.full((1, 1), 0.5)).tolist() == [-0.5, 2.0]

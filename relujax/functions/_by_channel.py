@@ -101,7 +101,7 @@ def apl(x: ArrayLike, slopes: ArrayLike, hinges: ArrayLike) -> jax.Array:
         its kink is 0.
 
     Raises:
-        ValueError: for slopes and hinges whose shapes differ.
+        ValueError: for slopes and hinges whose shapes differ, or have another number of channels than ``x``.
 
     Cost: keeps its input.
 
@@ -114,6 +114,12 @@ def apl(x: ArrayLike, slopes: ArrayLike, hinges: ArrayLike) -> jax.Array:
         raise ValueError(
             f"apl got slopes of shape {jnp.shape(slopes)} and hinges of shape {jnp.shape(hinges)}: expected the same "
             "shape, (hinges,) or (hinges, channels)"
+        )
+    channels = jnp.shape(x)[-1:]
+    if jnp.shape(slopes)[1:] not in ((), channels, (1,) * len(channels)):
+        raise ValueError(
+            f"apl got slopes and hinges of shape {jnp.shape(slopes)} for x of shape {jnp.shape(x)}: expected one per "
+            "hinge, (hinges,), or for each channel of the last axis its own, (hinges, channels)"
         )
 
     @jax.checkpoint

@@ -28,7 +28,7 @@ def axis_length(name: str, x: ArrayLike, axis: int) -> int:
 
 
 def fitted(fun: Callable, twin: Callable | None = None) -> Callable:
-    """``prepare`` for a rectifier: every hyperparameter has to broadcast to the shape of the first argument.
+    """``prepare`` for a rectifier: every hyperparameter has to be real, and to broadcast to the first argument's shape.
 
     What ``twin``, the function of that name in ``jax.nn``, has as well may be larger than the first argument, as there.
 
@@ -52,6 +52,8 @@ def fitted(fun: Callable, twin: Callable | None = None) -> Callable:
 
 
 def _fitting(got: str, value: ArrayLike, first: str, shape: tuple[int, ...], larger: bool) -> ArrayLike:
+    if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+        raise TypeError(f"{got} of {jnp.result_type(value)}: expected a real dtype; cast with .real or jnp.abs first")
     own = jnp.shape(value)
     if not larger and len(own) > len(shape):  # one number is one number, however many axes of length 1 it has
         surplus = len(own) - len(shape)

@@ -78,7 +78,7 @@ def celu(x: Wide, alpha: Wide = 1.0) -> jax.Array:
 
 def _below(x, alpha):
     """The exponent, bounded: at minus infinity the gradient of ``alpha`` has a limit, which inf * 0 has not."""
-    return jnp.maximum(jnp.minimum(x, 0) / alpha, -1500)
+    return jnp.maximum(jnp.minimum(x, 0), -1500 * jnp.abs(alpha)) / alpha
 
 
 keep_output(
@@ -146,7 +146,7 @@ def pelu(x: Wide, alpha: Wide, beta: Wide) -> jax.Array:
     >>> pelu(jnp.array([-1.0, 2.0]), 1.0, 0.5).tolist(), jax.grad(pelu)(-1.0, 1.0, 0.5).item()
     ([-0.8647, 4.0], 0.2707)
     """
-    return jnp.where(x >= 0, alpha / beta * x, alpha * jnp.expm1(_below(x, beta)))
+    return jnp.where(x >= 0, alpha / beta * jnp.maximum(x, 0), alpha * jnp.expm1(_below(x, beta)))
 
 
 keep_input(pelu, slope=lambda x, alpha, beta: alpha / beta * jnp.where(x >= 0, 1, jnp.exp(_below(x, beta))))

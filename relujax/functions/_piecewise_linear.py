@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .._precision import align, narrow, widen
+from .._precision import align, narrow, spread, widen
 from ..gradients import pack_bits, unpack_bits
 from ._checks import above, at_least, axis_length, fitted, ordered
 from ._rules import Wide, keep_bits, keep_input, member, step, widened
@@ -199,15 +199,17 @@ def _leaky_rule(fun):
     """The rule for a slope of 1 or ``a``: the negative part of ``x`` is kept only for the gradient of ``a``."""
 
     def fwd(x, slope, axis=None):
+        y = fun(x.value, slope.value)
         inexact = x.value if jnp.issubdtype(x.value.dtype, jnp.inexact) else widen(x.value)
-        kept = jnp.minimum(inexact, 0) if slope.perturbed else pack_bits(inexact >= 0)
-        return fun(x.value, slope.value), (kept, align(slope.value, widen(x.value)))
+        # The bits at the shape of y, to which a larger slope spreads x: bytes do not broadcast.
+        kept = jnp.minimum(inexact, 0) if slope.perturbed else pack_bits(spread(inexact >= 0, y))
+        return y, (kept, align(slope.value, widen(x.value)))
 
     def bwd(residual, g):
         kept, slope = residual
         if not jnp.issubdtype(kept.dtype, jnp.inexact):
             return jnp.where(unpack_bits(kept, g.shape), g, slope * g), None
-        return jnp.where(jnp.less(kept, 0), slope * g, g), widen(kept) * g
+        return jnp.where(jnp.greater_equal(kept, 0), g, slope * g), widen(kept) * g
 
     return fwd, bwd
 

@@ -183,6 +183,12 @@ def one_unless_nan(x: jax.Array) -> jax.Array:
     return 1 + 0 * jnp.clip(x, -1, 1)
 
 
+def finite(x: jax.Array) -> jax.Array:
+    """The last finite number for an infinite one: where a factor vanishes there, inf * 0 would make NaN of a limit."""
+    largest = float(jnp.finfo(x.dtype).max)  # a Python number leaves a weak type weak
+    return jnp.clip(x, -largest, largest)
+
+
 def step(x: jax.Array) -> jax.Array:
     """1 above 0, else 0, to multiply with: in the body of a scan a where costs jax 0.10 a buffer."""
     return jnp.sign(jnp.maximum(x, 0))

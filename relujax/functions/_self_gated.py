@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from ._rules import Wide, keep_input, widened
+from ._rules import Wide, finite, keep_input, widened
 
 __all__ = ["gelu", "mish", "quick_gelu", "silu", "swish"]
 
@@ -82,7 +82,7 @@ def swish(x: Wide, beta: Wide = 1.0) -> jax.Array:
     >>> swish(jnp.array([-1.0, 0.0, 2.0]), 2.0).tolist(), jax.grad(swish)(0.0).item()
     ([-0.1192, 0.0, 1.964], 0.5)
     """
-    return _gated(x, beta * x)
+    return _gated(x, beta * finite(x))
 
 
 def _swish_slope(x, beta):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ._checks import above
-from ._rules import Wide, keep_input, keep_output, one_unless_nan, widened
+from ._rules import Wide, finite, keep_input, keep_output, one_unless_nan, widened
 
 __all__ = ["hard_mish", "hard_silu", "hard_swish", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
 
@@ -37,7 +37,7 @@ def softplus(x: Wide, beta: Wide = 1.0) -> jax.Array:
     >>> softplus(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(softplus)(0.0).item()
     ([0.3133, 0.6931, 2.1269], 0.5)
     """
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(beta * x))) / beta
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(beta * finite(x)))) / beta
 
 
 keep_output(

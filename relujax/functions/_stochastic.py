@@ -74,7 +74,7 @@ def _rrelu_bwd(residual, g):
     if not jnp.issubdtype(kept.dtype, jnp.inexact):
         return jnp.where(unpack_bits(kept, g.shape), g, slope * g), None, None, None
     of_slope = widen(kept) * g
-    return jnp.where(jnp.less(kept, 0), slope * g, g), None, (1 - share) * of_slope, share * of_slope
+    return jnp.where(jnp.greater_equal(kept, 0), g, slope * g), None, (1 - share) * of_slope, share * of_slope
 
 
 rrelu.defvjp(_rrelu_fwd, _rrelu_bwd, symbolic_zeros=True)

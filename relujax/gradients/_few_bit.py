@@ -1,12 +1,13 @@
 """A few bits per element: the derivative as a step function, with the steps where they cost least."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -145,6 +146,7 @@ def _few_bit(fun: Callable, bits: int, weight: str, interval: tuple[float, float
     def call(x):
         # One rule per traced call: it closes over the shape and the dtype, which a residual would have to carry.
         x = jnp.asarray(x)
+        dtype = x.dtype  # all that the rule may hold of x, which it outlives
         with_rule = jax.custom_vjp(lambda x: fun(x))
 
         def fwd(x):
@@ -154,7 +156,7 @@ def _few_bit(fun: Callable, bits: int, weight: str, interval: tuple[float, float
         def bwd(packed, g):
             wide = widen(g)
             slopes = _select(_bit_planes(packed, g.shape, bits), table.levels.astype(wide.dtype))
-            return ((wide * slopes).astype(x.dtype),)
+            return ((wide * slopes).astype(dtype),)
 
         with_rule.defvjp(fwd, bwd)
         return with_rule(x)
@@ -200,32 +202,34 @@ def _select(planes: list[jax.Array], levels: np.ndarray) -> jax.Array:
 
 @functools.lru_cache(maxsize=512)
 def _table(fun: Callable, bits: int, weight: str, interval: tuple[float, float]) -> FewBitTable:
-    with _on_the_host():
-        slope = _slope(fun)
-        edges, jumps = _grid(slope, *interval, weight)
-        sums = _Sums(slope, edges, weight)
-        boundaries = _polish(sums, _best_cuts(sums.cost, edges, 2**bits), edges, jumps)
-        # Once more, with the boundaries among the edges: no interpolation, and no difference of long sums.
-        edges = np.union1d(edges, boundaries)
-        pieces = np.r_[0, np.searchsorted(edges, boundaries)]
-        mass, first, values, masses = _cell_sums(slope, edges, weight)
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(_on_the_host, _optimum, fun, bits, weight, interval).result()
+
+
+def _on_the_host(compute: Callable, *args: Any) -> Any:
+    """The result, in float64 on the CPU. In a thread of its own nothing is being traced, on no mesh, by no rules."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(True))
+        stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave the CPU out
+            stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
+        return compute(*args)
+
+
+def _optimum(fun: Callable, bits: int, weight: str, interval: tuple[float, float]) -> FewBitTable:
+    slope = _slope(fun)
+    edges, jumps = _grid(slope, *interval, weight)
+    sums = _Sums(slope, edges, weight)
+    boundaries = _polish(sums, _best_cuts(sums.cost, edges, 2**bits), edges, jumps)
+    # Once more, with the boundaries among the edges: no interpolation, and no difference of long sums.
+    edges = np.union1d(edges, boundaries)
+    pieces = np.r_[0, np.searchsorted(edges, boundaries)]
+    mass, first, values, masses = _cell_sums(slope, edges, weight)
     levels = np.add.reduceat(first, pieces) / np.add.reduceat(mass, pieces)
     counts = np.diff(np.r_[pieces, len(mass)])
     error = float(np.sum(masses * (values - np.repeat(levels, counts)[:, None]) ** 2))
     boundaries.flags.writeable = levels.flags.writeable = False  # cached, so shared
     return FewBitTable(boundaries, levels, error)
-
-
-@contextlib.contextmanager
-def _on_the_host() -> Iterator[None]:
-    """Computing in float64 on the CPU, also while a program is being traced, and with types promoted."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(jax.ensure_compile_time_eval())
-        stack.enter_context(jax.enable_x64(True))
-        stack.enter_context(jax.numpy_dtype_promotion("standard"))
-        with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave the CPU out
-            stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
-        yield
 
 
 @functools.lru_cache(maxsize=128)

@@ -40,6 +40,11 @@ def test_apl_refuses_slopes_and_hinges_that_differ():
         rx.apl(X, jnp.ones(2), jnp.ones(3))
     with pytest.raises(ValueError, match=r"apl got slopes of shape \(\)"):
         rx.apl(X, 1.0, 1.0)
+    for x, shape in ((X, (2, 7)), (X[:, :1], (2, 6)), (X, (7, 2)), (1.0, (2, 1))):
+        message = rf"apl got slopes and hinges of shape \({shape[0]}, {shape[1]}\) for x of shape \(.*\): expected one"
+        with pytest.raises(ValueError, match=message):
+            rx.apl(x, jnp.ones(shape), jnp.ones(shape))
+    assert rx.apl(X, jnp.ones((2, 1)), jnp.ones((2, 1))).shape == rx.apl(X, jnp.ones(2), jnp.ones(2)).shape
 
 
 @pytest.mark.parametrize("dtype", [jnp.uint8, jnp.bool_, jnp.int8])

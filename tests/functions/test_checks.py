@@ -1,6 +1,7 @@
 """What members refuse: shapes that do not fit, axes that are not there, numbers that make no sense."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +31,12 @@ def test_a_hyperparameter_that_does_not_fit_is_refused(row, name):
 
 
 @EACH
+def test_a_complex_hyperparameter_is_refused(row, name):
+    with pytest.raises(TypeError, match=f"{row.name} got {name} of complex64: expected a real dtype; cast with "):
+        of(row, name)(X, np.complex64(0.5 + 1j))
+
+
+@EACH
 def test_a_hyperparameter_does_not_enlarge_the_result_unless_jax_nn_s_does(row, name):
     for x, shape in ((X[:, :1], (1, 8)), (X[0], (4, 8)), (X[0, 0], (8,))):
         value = np.full(shape, 0.5, np.float32)
@@ -40,6 +47,19 @@ def test_a_hyperparameter_does_not_enlarge_the_result_unless_jax_nn_s_does(row, 
         else:
             with pytest.raises(ValueError, match=rf"{row.name} got {name} of shape"):
                 call()
+
+
+@pytest.mark.parametrize(("name", "argument"), sorted(OF_JAX_NN))
+@pytest.mark.parametrize("wrt", [(0,), (1,), (0, 1)], ids=str)
+def test_a_hyperparameter_that_enlarges_the_result_has_the_gradients_of_jax_nn_s(name, argument, wrt):
+    for x, shape in ((X[0], (4, 8)), (X[:, :1], (1, 8)), (X[:, :1], (4, 9)), (X[0, 0], (7,))):
+        value = np.linspace(0.25, 2, math.prod(shape), dtype=np.float32).reshape(shape)
+        ours, theirs = (
+            jax.grad(lambda *args, of=of: jnp.sin(getattr(of, name)(*args)).sum(), wrt) for of in (rx, jax.nn)
+        )
+        with jax.numpy_rank_promotion("allow"):
+            for got, want in zip(ours(x, value), theirs(x, value), strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
 @EACH

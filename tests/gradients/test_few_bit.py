@@ -2,6 +2,10 @@
 
 import functools
 import itertools
+import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -294,6 +298,47 @@ def test_first_asked_for_inside_a_differentiated_scan():
 
     x = np.linspace(-2, 2, 9).astype(np.float32)
     np.testing.assert_array_equal(jax.jit(jax.grad(total))(x), lookup(rx.few_bit_table(fun, 2), x))
+
+
+def test_no_tracer_leaks():
+    with jax.checking_leaks():
+        slope = jax.jit(jax.grad(rx.few_bit(lambda x: jnp.tanh(x) / 2, 2)))(0.25)
+    assert slope == jax.grad(rx.few_bit(lambda x: jnp.tanh(x) / 2, 2))(0.25)
+
+
+# Devices are counted when jax starts, which it has by now: another process has four of them.
+MANY_DEVICES = """
+import jax, json, numpy as np, relujax as rx
+from jax.sharding import AxisType, PartitionSpec as P
+
+for kind in (AxisType.Auto, AxisType.Explicit):
+    def fun(x):
+        return jax.nn.silu(x) * 0.5
+
+    def slopes(x):
+        return jax.vjp(rx.few_bit(fun, 2), x)[1](jax.numpy.ones_like(x))[0]
+
+    with jax.set_mesh(jax.make_mesh((4,), ("data",), axis_types=(kind,))):
+        x = jax.device_put(np.linspace(-2, 2, 8, dtype=np.float32), P("data"))
+        print(json.dumps(jax.jit(jax.shard_map(slopes, in_specs=P("data"), out_specs=P("data")))(x).tolist()))
+"""
+
+
+def test_first_asked_for_inside_a_shard_map():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", MANY_DEVICES], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    want = lookup(rx.few_bit_table(lambda x: jax.nn.silu(x) * 0.5, 2), np.linspace(-2, 2, 8, dtype=np.float32))
+    for line in done.stdout.splitlines()[-2:]:
+        np.testing.assert_allclose(json.loads(line), want, rtol=1e-6)
+
+
+def test_first_asked_for_where_transfers_are_disallowed():
+    x = jnp.linspace(-2, 2, 9)
+    few = jax.jit(lambda x: rx.few_bit(lambda x: jax.nn.silu(x) * 0.5, 2)(x))
+    with jax.transfer_guard("disallow"):
+        y = few(x)
+    np.testing.assert_allclose(y, jax.nn.silu(x) * 0.5, rtol=1e-6)
 
 
 def test_forward_mode_is_refused():

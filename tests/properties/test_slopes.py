@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from float_grids import (
     ELEMENTWISE,
+    FAR,
     FLOATS,
     FLUSHED,
     HALVES,
@@ -210,6 +211,34 @@ def test_gradient_with_respect_to_a_hyperparameter(row, name, shape):
     for got in found.values():
         assert [g.shape for g in got] == [X.shape, VALUES[shape].shape]
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), got, want)
+
+
+@functools.cache
+def gradients_at_special_numbers():
+    """Of ``x`` and the hyperparameter together, of ``x`` alone, and of the hyperparameter by the formula."""
+
+    def of(call, plain, x, value):
+        return [
+            jax.vmap(jax.grad(fun, argnums), (0, None))(x, value)
+            for fun, argnums in ((call, (0, 1)), (call, 0), (plain, 1))
+        ]
+
+    return by_hyperparameter(of, np.array([-np.inf, *FAR, *SPECIAL], np.float32), np.float32(0.5))
+
+
+@HYPERPARAMETERS
+def test_the_slope_does_not_depend_on_what_else_is_differentiated(row, name):
+    (slopes, _), alone, _ = gradients_at_special_numbers()[row.name, name]
+    np.testing.assert_allclose(slopes, alone, rtol=1e-6, atol=1e-6)
+
+
+@HYPERPARAMETERS
+def test_the_gradient_of_a_hyperparameter_has_a_limit_at_minus_infinity(row, name):
+    # At plus infinity the output is infinite for nearly all.
+    (_, found), _, formula = gradients_at_special_numbers()[row.name, name]
+    want = np.nan_to_num(formula[1])  # exp overflows in the formula of swish, whose limit is 0
+    want = np.where(np.abs(want) < 1e-20, 0, np.where(np.abs(want) > 1e20, np.copysign(np.inf, want), want))
+    np.testing.assert_allclose(found[0], want, rtol=1e-6)
 
 
 @functools.cache
