@@ -13,6 +13,7 @@ _RULES: tuple[Rule, ...] = (
     unit.nonfinite,
     gradient.nonfinite_gradient,
     gradient.no_gradient,
+    gradient.cut_off,
     gradient.vanishing,
     gradient.exploding,
     unit.dead,

@@ -219,6 +219,7 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         activation_gain=_activation_gain(signal),
         step=step,
         steps=steps,
+        reached=site.reached,
     )
 
 

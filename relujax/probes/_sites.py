@@ -36,6 +36,8 @@ class Site:
         shards: in ``shard_map``, the mesh axes along which its output differs: ``(name, size, axis)``, with the axis of
             the output that each divides; without types that vary (``check_vma=False``) also those along which there are
             copies, with None.
+        reached: in statistics of a gradient, whether there is a way for it from the loss to this site; there is none
+            behind ``stop_gradient`` or whole numbers alone.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Site:
     axis: int | None = None
     examples_axis: int = 0
     shards: tuple[tuple[str, int, int | None], ...] = ()
+    reached: bool = True
 
     @property
     def unit_axis(self) -> int | None:
