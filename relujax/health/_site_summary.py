@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-
-def layer_suffix(step: tuple[int, ...]) -> str:
-    """What follows a site's name for one of its layers.
-
-    >>> layer_suffix((3, 0)), layer_suffix(())
-    ('[3,0]', '')
-    """
-    return f"[{','.join(map(str, step))}]" if step else ""
+from ..probes import layer_suffix
 
 
 @dataclass(frozen=True)

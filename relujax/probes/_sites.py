@@ -8,9 +8,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._forms import Form
 from ._graph import Path
+
+
+def layer_suffix(step: tuple[int, ...]) -> str:
+    """What follows a site's name for one of its layers.
+
+    >>> layer_suffix((3, 0)), layer_suffix(())
+    ('[3,0]', '')
+    """
+    return f"[{','.join(map(str, step))}]" if step else ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,27 @@ class Site:
         return jnp.moveaxis(y, self.examples_axis - rank, -rank) if self.examples_axis else y
 
     @property
+    def layer_axes(self) -> tuple[int, ...]:
+        """Which of the axes of :attr:`steps` count layers."""
+        return tuple(axis for axis, is_layer in enumerate(self.layers) if is_layer)
+
+    @property
+    def layer_steps(self) -> tuple[tuple[int, ...], ...]:
+        """Its layers by their number in each scan over layers; ``((),)`` where it stands in none."""
+        return tuple(np.ndindex(*(self.steps[axis] for axis in self.layer_axes)))
+
+    def order(self, step: tuple[int, ...]) -> tuple[int, ...]:
+        """When a layer of it runs: its path, with the layer's number behind that of its scan's equation.
+
+        Two sites in one scan take turns.
+        """
+        key, start = (), 0
+        for axis, number in zip(self.layer_axes, step, strict=True):
+            depth = self.scans[axis]
+            key, start = (*key, *self.path[start:depth], number), depth
+        return (*key, *self.path[start:])
+
+    @property
     def units(self) -> int:
         """How many units the site has."""
         return self.rows[-1]
@@ -128,6 +159,19 @@ class Site:
     def row_axis(self, axis: int) -> int:
         """Where an axis of the output, not that of its units, is in :attr:`rows`."""
         return self._order.index(axis) + (self.unit_axis == self.examples_axis)
+
+
+def in_order(sites: Iterable[Site]) -> list[tuple[Site, tuple[int, ...], str]]:
+    """Every layer of every site as it is executed: site, number of the layer in each scan over layers, and name.
+
+    >>> import relujax as rx
+    >>> scanned = lambda w, x: jax.lax.scan(lambda h, w: (rx.relu(rx.tanh(h) * w), None), x, w)[0]
+    >>> [name for _, _, name in in_order(rx.sites(scanned, jnp.ones((2, 1, 3)), jnp.ones((1, 3))))]
+    ['tanh[0]', 'relu[0]', 'tanh[1]', 'relu[1]']
+    """
+    layers = [(site, step) for site in sites for step in site.layer_steps]
+    layers.sort(key=lambda layer: layer[0].order(layer[1]))
+    return [(site, step, site.name + layer_suffix(step)) for site, step in layers]
 
 
 @dataclass(frozen=True)
