@@ -117,6 +117,7 @@ def summarize(stats: Stats) -> Summary:
 
     Raises:
         ValueError: for the statistics of several calls that were not merged.
+        TypeError: for what are no statistics.
 
     >>> import jax.numpy as jnp, relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0], [-3.0, -4.0]]))
@@ -124,6 +125,11 @@ def summarize(stats: Stats) -> Summary:
     >>> row.active_fraction, row.dead
     (0.25, 1)
     """
+    if not isinstance(stats, Stats):
+        raise TypeError(
+            f"got a {type(stats).__name__}: expected the statistics alone, the second thing that a probed function "
+            "returns"
+        )
     if stats.calls:
         raise ValueError(
             f"got statistics of several calls, with axes {stats.calls} before the last one: expected those of one, "
