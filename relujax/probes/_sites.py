@@ -165,9 +165,9 @@ def in_order(sites: Iterable[Site]) -> list[tuple[Site, tuple[int, ...], str]]:
     """Every layer of every site as it is executed: site, number of the layer in each scan over layers, and name.
 
     >>> import relujax as rx
-    >>> scanned = lambda w, x: jax.lax.scan(lambda h, w: (rx.relu(rx.tanh(h) * w), None), x, w)[0]
-    >>> [name for _, _, name in in_order(rx.sites(scanned, jnp.ones((2, 1, 3)), jnp.ones((1, 3))))]
-    ['tanh[0]', 'relu[0]', 'tanh[1]', 'relu[1]']
+    >>> scanned = lambda p, x: jax.lax.scan(lambda h, w: (rx.tanh(rx.relu(h @ w)), None), x, p["w"])[0]
+    >>> [name for _, _, name in in_order(rx.sites(scanned, {"w": jnp.ones((2, 3, 3))}, jnp.ones((1, 3))))]
+    ['w/relu[0]', 'tanh[0]', 'w/relu[1]', 'tanh[1]']
     """
     layers = [(site, step) for site in sites for step in site.layer_steps]
     layers.sort(key=lambda layer: layer[0].order(layer[1]))
