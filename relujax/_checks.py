@@ -4,6 +4,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 
 def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """A count, or an error that names it.
@@ -19,6 +21,23 @@ def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int
         expected = f"a whole number, {least} or more" if most is None else f"a whole number from {least} to {most}"
         raise ValueError(f"got {name}={value!r}: expected {expected}")
     return count
+
+
+def check_arrays(tree: Any, name: str = "argument ") -> None:
+    """Refuse a function or a string among arrays, such as the activation in a module of Equinox.
+
+    >>> check_arrays({"kernel": 1.0})
+
+    Raises:
+        TypeError: for a leaf that can be no array.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if callable(leaf) or isinstance(leaf, str):
+            raise TypeError(
+                f"got a {type(leaf).__name__} among the arrays, {name}{jax.tree_util.keystr(path)}: expected a tree of "
+                "arrays; close over the rest of it, as by params, rest = equinox.partition(model, "
+                "equinox.is_inexact_array) and equinox.combine(params, rest) in the function"
+            )
 
 
 def hidden_widths(widths: Sequence[Any]) -> list[int]:

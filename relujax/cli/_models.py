@@ -30,6 +30,9 @@ def load_model(where: str) -> Any:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
+        path = name.removesuffix(".py")
+        if path != name:
+            raise BadInput(f"got the file {name}: expected a module, as in {path}:{attribute}") from error
         raise BadInput(f"no module named {error.name!r}: expected {where!r} to name an importable module") from error
     except (Exception, SystemExit) as error:
         raise BadInput(f"importing {name} failed: {one_line(error)}; expected a module that imports") from error

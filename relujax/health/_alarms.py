@@ -13,6 +13,7 @@ _RULES: tuple[Rule, ...] = (
     unit.nonfinite,
     gradient.nonfinite_gradient,
     gradient.no_gradient,
+    gradient.cut_off,
     gradient.vanishing,
     gradient.exploding,
     unit.dead,
@@ -41,6 +42,7 @@ def alarms(summary: Summary, *, params: Any = None, updates: Any = None) -> Alar
 
     Raises:
         ValueError: for only one of ``params`` and ``updates``, or trees that differ.
+        TypeError: for what is no summary.
 
     >>> import jax.numpy as jnp, relujax as rx
     >>> _, stats = rx.probe(rx.relu)(-jnp.ones((100, 2)))
@@ -51,6 +53,8 @@ def alarms(summary: Summary, *, params: Any = None, updates: Any = None) -> Alar
     >>> found.skipped[0]
     Skipped(rule='non-finite gradient', reason='no loss was given')
     """
+    if not isinstance(summary, Summary):
+        raise TypeError(f"got a {type(summary).__name__}: expected a Summary, such as relujax.summarize(stats)")
     # Of a site at which no example was seen, as between the steps that relujax.watch measures, there is nothing to say.
     summary = replace(summary, rows=tuple(row for row in summary if row.examples))
     said = [finding for rule in _RULES for finding in rule(summary)]

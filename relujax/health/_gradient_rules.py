@@ -5,7 +5,7 @@ import math
 from ._findings import NO_LOSS, NO_SITES, Findings, Skipped, also, at
 from ._site_summary import SiteSummary
 from ._summary import Summary
-from ._travel import travel
+from ._travel import on_the_way, travel
 
 #: First layer over last one: below and above, the gradient vanishes and explodes (AUTOTRAINER, Zhang et al. 2021).
 VANISHING_RATIO, EXPLODING_RATIO = 1e-3, 70.0
@@ -37,7 +37,7 @@ def nonfinite_gradient(summary: Summary) -> Findings:
 def no_gradient(summary: Summary) -> Findings:
     """None reaches the last layer."""
     rule = "no gradient"
-    rows = [row for row in summary if row.signal_norm is not None]
+    rows = on_the_way(summary)
     if not rows:
         yield Skipped(rule, _reason(summary))
     elif _nothing_arrives(summary):
@@ -48,6 +48,23 @@ def no_gradient(summary: Summary) -> Findings:
             "no gradient arrives, not even at this last layer",
             "check that the loss depends on the model, and for dead units after it",
             "exactly 0",
+        )
+
+
+def cut_off(summary: Summary) -> Findings:
+    """There is no way for it to some layers; a warning where they have weights that the user asks gradients of."""
+    bad = [row for row in summary if not row.reached]
+    if bad and any(row.reached and row.signal_norm is not None for row in summary):
+        others = f"; so it is with {len(bad)} layers" if len(bad) > 1 else ""
+        why = "the loss does not depend on it, or only behind stop_gradient or whole numbers"
+        yield at(
+            bad[0],
+            "cut off",
+            "warning" if any(row.weights for row in bad) else "info",
+            f"no gradient can come here: {why}{others}",
+            "none if that is meant, as of a target network, a teacher, or a generator in its critic's step; else look "
+            "for stop_gradient, rounding, comparisons and whole numbers between this layer and the loss",
+            "no way for a gradient in the equations",
         )
 
 
@@ -95,7 +112,7 @@ def small(summary: Summary) -> Findings:
     if not rows:
         yield Skipped(rule, _reason(summary, weights=True))
     way = travel(summary)
-    bad = [row for row in rows if _mean(row) < SMALL_GRADIENT]
+    bad = [row for row in rows if row.reached and _mean(row) < SMALL_GRADIENT]
     if bad and not _nothing_arrives(summary) and not (way and way.ratio < VANISHING_RATIO):
         least = min(bad, key=_mean)
         more = also(bad, least, f"{_mean(least):.2g}", "that")
@@ -151,13 +168,13 @@ def _mean(row: SiteSummary) -> float:
 
 
 def _nothing_arrives(summary: Summary) -> bool:
-    rows = [row for row in summary if row.signal_norm is not None]
+    rows = on_the_way(summary)
     return bool(rows) and rows[-1].signal_norm == 0
 
 
 def _reason(summary: Summary, weights: bool = False) -> str:
     """Why a rule about gradients cannot run."""
-    rows = [row for row in summary if row.signal_norm is not None]
+    rows = on_the_way(summary)
     if not len(summary):
         return NO_SITES
     if not rows:

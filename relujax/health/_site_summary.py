@@ -7,14 +7,7 @@ from typing import Any
 
 import numpy as np
 
-
-def layer_suffix(step: tuple[int, ...]) -> str:
-    """What follows a site's name for one of its layers.
-
-    >>> layer_suffix((3, 0)), layer_suffix(())
-    ('[3,0]', '')
-    """
-    return f"[{','.join(map(str, step))}]" if step else ""
+from ..probes import layer_suffix
 
 
 @dataclass(frozen=True)
@@ -73,6 +66,8 @@ class SiteSummary:
             ``signal_norm``, so that their logarithms divide the change of the log gradient norm between the two.
         step: for a layer of a scan over layers, which one it is, outermost scan first; else ``()``.
         steps: how many layers those scans have.
+        reached: whether there is a way for the gradient from the loss to this site; there is none behind
+            ``stop_gradient`` or whole numbers alone.
     """
 
     name: str
@@ -112,6 +107,7 @@ class SiteSummary:
     weight_gain: float | None = None
     step: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
+    reached: bool = True
 
     def measured(self) -> dict[str, float | None]:
         """What one watches over training, one number each; None where it was not measured."""

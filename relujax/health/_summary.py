@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from ..functions import ACTIVATIONS
-from ..probes import Opaque, Signal, SiteStats, Stats, to_host
+from ..probes import Opaque, Signal, SiteStats, Stats, layer_suffix, to_host
 from ._dormant import dormant_units
 from ._network_summary import NetworkSummary, network_summary
-from ._site_summary import SiteSummary, layer_suffix
+from ._site_summary import SiteSummary
 
 #: A unit is silent where its largest absolute output stays below this (TheDeepChecker).
 SILENT_OUTPUT = 1e-5
@@ -117,6 +117,7 @@ def summarize(stats: Stats) -> Summary:
 
     Raises:
         ValueError: for the statistics of several calls that were not merged.
+        TypeError: for what are no statistics.
 
     >>> import jax.numpy as jnp, relujax as rx
     >>> _, stats = rx.probe(rx.relu)(jnp.array([[-1.0, 2.0], [-3.0, -4.0]]))
@@ -124,12 +125,17 @@ def summarize(stats: Stats) -> Summary:
     >>> row.active_fraction, row.dead
     (0.25, 1)
     """
+    if not isinstance(stats, Stats):
+        raise TypeError(
+            f"got a {type(stats).__name__}: expected the statistics alone, the second thing that a probed function "
+            "returns"
+        )
     if stats.calls:
         raise ValueError(
             f"got statistics of several calls, with axes {stats.calls} before the last one: expected those of one, "
             "such as jax.tree.map(lambda value: value[0], stats), or several merged"
         )
-    placed = [(_order(stats[name].site, step), row) for name in stats for step, row in _rows(stats[name])]
+    placed = [(stats[name].site.order(step), row) for name in stats for step, row in _rows(stats[name])]
     in_order = [row for _, row in sorted(placed, key=lambda item: item[0])]
     rows = [row for row in in_order if row.examples and row.units]
     empty = tuple(
@@ -147,23 +153,11 @@ def _with_weight_gain(before: SiteSummary, row: SiteSummary) -> SiteSummary:
     return replace(row, weight_gain=before.signal_norm / (row.signal_norm * row.activation_gain))
 
 
-def _order(site: Any, step: tuple[int, ...]) -> tuple[int, ...]:
-    """When a layer of a site runs: its path, with the layer's number behind that of its scan's equation.
-
-    Two sites in one scan take turns.
-    """
-    key, start = (), 0
-    layers = [depth for depth, is_layer in zip(site.scans, site.layers, strict=True) if is_layer]
-    for depth, number in zip(layers, step, strict=True):
-        key, start = (*key, *site.path[start:depth], number), depth
-    return (*key, *site.path[start:])
-
-
 def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:
     """Time steps added, and what remains taken apart by layer."""
     site = stats.site
     time = tuple(axis for axis, is_layer in enumerate(site.layers) if not is_layer)
-    lengths = tuple(n for n, is_layer in zip(site.steps, site.layers, strict=True) if is_layer)
+    lengths = tuple(site.steps[axis] for axis in site.layer_axes)
 
     def total(value: Any) -> np.ndarray:
         return to_host(value).sum(axis=time)
@@ -178,7 +172,7 @@ def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:
         if signal is None
         else replace(signal.with_norms(lambda n: np.sqrt(total(to_host(n) ** 2))), zeros=total(signal.zeros)),
     )
-    for step in np.ndindex(*lengths):
+    for step in site.layer_steps:
         yield step, _row(jax.tree.map(lambda value, step=step: value[step], folded), step, lengths)
 
 
@@ -219,6 +213,7 @@ def _row(stats: SiteStats, step: tuple[int, ...], steps: tuple[int, ...]) -> Sit
         activation_gain=_activation_gain(signal),
         step=step,
         steps=steps,
+        reached=site.reached,
     )
 
 

@@ -55,7 +55,8 @@ class Travel:
 def travel(summary: Summary) -> Travel | None:
     """How the gradient travels through a stack, or None where it does not.
 
-    That is without a loss, with fewer than two sites, or where no finite gradient leaves the last one.
+    That is without a loss, with fewer than two sites, or where no finite gradient leaves the last one. Sites on which
+    the loss does not depend, such as those of a target network, are no part of the way.
 
     ``per_layer`` is of the backpropagated signal; ``ratio`` is of the weight gradients where they are known.
 
@@ -65,7 +66,7 @@ def travel(summary: Summary) -> Travel | None:
     >>> found.per_layer, str(found)
     (0.5, "the signal shrinks 2x per layer; the first layer's backpropagated signal is 0.5 of the last one's")
     """
-    rows = [row for row in summary if row.signal_norm is not None]
+    rows = on_the_way(summary)
     if len(rows) < 2:
         return None
     first, last = rows[0], rows[-1]
@@ -83,6 +84,12 @@ def travel(summary: Summary) -> Travel | None:
     first, last = weighed[0], weighed[-1]
     ratio = _ratio(first.weight_gradient_norm, last.weight_gradient_norm)
     return None if ratio is None else Travel("weight gradient", per_layer, ratio, first, last, slopes, weights)
+
+
+def on_the_way(summary: Summary) -> list[SiteSummary]:
+    """The sites with a signal on which the loss depends; all with a signal, where it depends on none."""
+    rows = [row for row in summary if row.signal_norm is not None]
+    return [row for row in rows if row.reached] or rows
 
 
 def _mean_factor(factors: list[float | None]) -> float | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from .._checks import check_arrays
+
 _INSTALLED = tuple(os.path.realpath(sysconfig.get_path(p)) + os.sep for p in ("purelib", "platlib", "stdlib"))
 #: Name scopes that JAX makes.
 _STRUCTURE = r"while|body|cond|scan|checkpoint|rematted_computation|remat|closed_call|branch_\d+_fun|shard_map|jit|pjit"
@@ -195,8 +197,9 @@ def trace(fun: Callable, args: tuple) -> tuple[Any, Any]:
     """``(closed jaxpr, output tree)`` of ``fun(*args)``; arguments may be shapes.
 
     Raises:
-        TypeError: for a function that JAX cannot trace.
+        TypeError: for a function that JAX cannot trace, and an argument that is no tree of arrays.
     """
+    check_arrays(args)
     try:
         closed, shapes = jax.make_jaxpr(fun, return_shape=True)(*args)
     except jax.errors.JAXTypeError as error:

@@ -1,8 +1,7 @@
 """The same function with statistics of its activations as extra outputs, forward and backward."""
 
-import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -184,11 +183,18 @@ def _slope(use: Use, x: jax.Array) -> Callable[[], jax.Array]:
 
 
 def _stats(
-    traced: Instrumented, records: Mapping[Path, Record], signals: Mapping[Path, Signal], network: bool
+    traced: Instrumented,
+    records: Mapping[Path, Record],
+    signals: Mapping[Path, Signal],
+    network: bool,
+    reached: Collection[Path] = (),
 ) -> Stats:
     sites = traced.finding.sites
     stats, active = zip(*(records[site.path] for site in sites), strict=True) if sites else ((), ())
-    stats = [with_signal(of, signals[of.site.path]) if of.site.path in signals else of for of in stats]
+    stats = [
+        with_signal(of, signals[of.site.path], of.site.path in reached) if of.site.path in signals else of
+        for of in stats
+    ]
     return Stats.of(stats, traced.finding.opaque, measure_network(sites, active) if network else None)
 
 
@@ -253,7 +259,8 @@ def probe_grad(
         ``probed(*args) -> ((loss, grads), Stats)``; with ``has_aux``, ``(((loss, aux), grads), Stats)``. The signal at
         a site is the gradient of the loss with respect to its output; it costs O(units) memory, because the
         statistics arrive as the gradients of small zero tokens. A site in a ``while`` loop, through which there is no
-        backward pass, has no signal.
+        backward pass, has no signal. That of a site on which the loss does not depend, or behind ``stop_gradient``
+        alone, as on those of a target network, is 0; its ``site.reached`` says so.
 
     Raises:
         TypeError: when the loss is not a scalar.
@@ -277,6 +284,7 @@ def probe_grad(
         # A while loop has no backward pass, and a token in it would ask for one.
         backward = [match for match in traced.finding.matches if match.site.executions is not None]
         tokens = {match.site.path: _token(match, gains) for match in backward}
+        reached: set[Path] = set()
 
         def tapped(tokens: dict, *args: Any) -> tuple[Any, Any]:
             def observe(use: Use, token: Signal | None) -> tuple[Any, Record]:
@@ -286,7 +294,7 @@ def probe_grad(
                 pull = None
                 if token.behind is not None:
                     _, pull = jax.vjp(use.of, jax.lax.stop_gradient(use.x))
-                return _tap(use.site, y, token, pull, within), record
+                return _tapping(use.site, reached)(y, token, pull, within), record
 
             out, records = traced.run(args, Verb(observe, tokens=tokens, repeat=repeat, join=join))
             out = head(out)
@@ -303,7 +311,7 @@ def probe_grad(
         for site in (match.site for match in backward if match.site.shards):
             signals[site.path] = join(site, signals[site.path])
         gradients = grads[0] if one else tuple(grads)
-        return ((value, aux) if has_aux else value, gradients), _stats(traced, records, signals, network)
+        return ((value, aux) if has_aux else value, gradients), _stats(traced, records, signals, network, reached)
 
     return probed
 
@@ -329,20 +337,25 @@ def _begun(count: jax.Array, g: jax.Array) -> tuple[jax.Array, None]:
 _when_measured.defvjp(lambda value, count: (value, count), _begun)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _tap(site: Site, y: jax.Array, token: Signal, pull: Callable | None, within: jax.Array | None) -> jax.Array:
-    """The identity; going back it hands the cotangent on, and its statistics to the token."""
-    return y
+def _tapping(site: Site, reached: set[Path]) -> Callable:
+    """The identity; going back it hands the cotangent on, and its statistics to the token.
 
+    JAX traces the way back through it only where a cotangent comes: the site is added to ``reached`` then.
+    """
 
-def _measured(site: Site, kept: tuple, g: jax.Array) -> tuple[jax.Array, Signal, None, None]:
-    pull, within = kept
-    behind = None if pull is None else pull(g)[0]
-    signal = measure_signal(site, g, within, behind)
-    if g.size:
-        # Always true, but XLA cannot know: it measures first, and then writes the next cotangent over this one.
-        g = jnp.where(signal.zeros[1].reshape(-1)[0] >= 0, g, jnp.zeros_like(g))
-    return g, signal, None, None
+    @jax.custom_vjp
+    def tap(y: jax.Array, token: Signal, pull: Callable | None, within: jax.Array | None) -> jax.Array:
+        return y
 
+    def measured(kept: tuple, g: jax.Array) -> tuple[jax.Array, Signal, None, None]:
+        reached.add(site.path)
+        pull, within = kept
+        behind = None if pull is None else pull(g)[0]
+        signal = measure_signal(site, g, within, behind)
+        if g.size:
+            # Always true, but XLA cannot know: it measures first, and then writes the next cotangent over this one.
+            g = jnp.where(signal.zeros[1].reshape(-1)[0] >= 0, g, jnp.zeros_like(g))
+        return g, signal, None, None
 
-_tap.defvjp(lambda site, y, token, pull, within: (y, (pull, within)), _measured)
+    tap.defvjp(lambda y, token, pull, within: (y, (pull, within)), measured)
+    return tap

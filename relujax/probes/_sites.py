@@ -8,9 +8,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._forms import Form
 from ._graph import Path
+
+
+def layer_suffix(step: tuple[int, ...]) -> str:
+    """What follows a site's name for one of its layers.
+
+    >>> layer_suffix((3, 0)), layer_suffix(())
+    ('[3,0]', '')
+    """
+    return f"[{','.join(map(str, step))}]" if step else ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Site:
         shards: in ``shard_map``, the mesh axes along which its output differs: ``(name, size, axis)``, with the axis of
             the output that each divides; without types that vary (``check_vma=False``) also those along which there are
             copies, with None.
+        reached: in statistics of a gradient, whether there is a way for it from the loss to this site; there is none
+            behind ``stop_gradient`` or whole numbers alone.
     """
 
     name: str
@@ -53,6 +65,7 @@ class Site:
     axis: int | None = None
     examples_axis: int = 0
     shards: tuple[tuple[str, int, int | None], ...] = ()
+    reached: bool = True
 
     @property
     def unit_axis(self) -> int | None:
@@ -100,6 +113,27 @@ class Site:
         return jnp.moveaxis(y, self.examples_axis - rank, -rank) if self.examples_axis else y
 
     @property
+    def layer_axes(self) -> tuple[int, ...]:
+        """Which of the axes of :attr:`steps` count layers."""
+        return tuple(axis for axis, is_layer in enumerate(self.layers) if is_layer)
+
+    @property
+    def layer_steps(self) -> tuple[tuple[int, ...], ...]:
+        """Its layers by their number in each scan over layers; ``((),)`` where it stands in none."""
+        return tuple(np.ndindex(*(self.steps[axis] for axis in self.layer_axes)))
+
+    def order(self, step: tuple[int, ...]) -> tuple[int, ...]:
+        """When a layer of it runs: its path, with the layer's number behind that of its scan's equation.
+
+        Two sites in one scan take turns.
+        """
+        key, start = (), 0
+        for axis, number in zip(self.layer_axes, step, strict=True):
+            depth = self.scans[axis]
+            key, start = (*key, *self.path[start:depth], number), depth
+        return (*key, *self.path[start:])
+
+    @property
     def units(self) -> int:
         """How many units the site has."""
         return self.rows[-1]
@@ -125,6 +159,19 @@ class Site:
     def row_axis(self, axis: int) -> int:
         """Where an axis of the output, not that of its units, is in :attr:`rows`."""
         return self._order.index(axis) + (self.unit_axis == self.examples_axis)
+
+
+def in_order(sites: Iterable[Site]) -> list[tuple[Site, tuple[int, ...], str]]:
+    """Every layer of every site as it is executed: site, number of the layer in each scan over layers, and name.
+
+    >>> import relujax as rx
+    >>> scanned = lambda p, x: jax.lax.scan(lambda h, w: (rx.tanh(rx.relu(h @ w)), None), x, p["w"])[0]
+    >>> [name for _, _, name in in_order(rx.sites(scanned, {"w": jnp.ones((2, 3, 3))}, jnp.ones((1, 3))))]
+    ['w/relu[0]', 'tanh[0]', 'w/relu[1]', 'tanh[1]']
+    """
+    layers = [(site, step) for site in sites for step in site.layer_steps]
+    layers.sort(key=lambda layer: layer[0].order(layer[1]))
+    return [(site, step, site.name + layer_suffix(step)) for site, step in layers]
 
 
 @dataclass(frozen=True)

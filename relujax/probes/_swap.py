@@ -49,6 +49,7 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
         unit the gate is exchanged.
 
     Raises:
+        TypeError: for what is no function in the place of an activation.
         ValueError: for a kind or a name that is not there, for a function that changes shape or dtype, for a gate
             that is fused with more than a product, and for what the function itself takes a derivative of.
 
@@ -59,6 +60,9 @@ def swap(fun: Callable, activations: Mapping[str, Callable]) -> Callable:
     >>> swap(model, {"relu": rx.leaky_relu})(jnp.array([-1.0, 1.0])).tolist()
     [-0.02, 2.0]
     """
+    for key, other in activations.items():
+        if not callable(other):
+            raise TypeError(f"got {other!r} in the place of {key!r}: expected a function, such as relujax.gelu")
     others = {key: _traced_once(other) for key, other in activations.items()}
 
     def choose(traced: Instrumented) -> Callable[[Match], Callable[[Use], Any] | None]:

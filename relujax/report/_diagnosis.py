@@ -10,7 +10,7 @@ from typing import Any
 from ..health import Alarm, Skipped, Summary, not_checked
 
 #: Of the JSON that reports are saved as; a reader refuses another one.
-SCHEMA = 4
+SCHEMA = 5
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from .._checks import check_arrays
+
 
 @dataclass(frozen=True)
 class Model:
@@ -34,7 +36,7 @@ def read_model(model: Any, params: Any = None) -> Model:
         params: parameters of a plain function.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: for anything else, and parameters that are no tree of arrays.
     """
     nnx = sys.modules.get("flax.nnx")  # whoever holds a Flax module has imported Flax
     linen = sys.modules.get("flax.linen")
@@ -58,6 +60,7 @@ def read_model(model: Any, params: Any = None) -> Model:
         )
     if params is None:
         return Model(_hashable(_OfBatch(model)), {}, ())
+    check_arrays(params, "params")
     return Model(_hashable(_OfParams(model)), params, ())
 
 

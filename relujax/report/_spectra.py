@@ -14,6 +14,7 @@ from jax.flatten_util import ravel_pytree
 from .._checks import whole
 from .._precision import widen
 from ..health import SiteSummary, Summary
+from ..probes import in_order
 from ..probes.interpreter import instrument
 from ..spectra import effective_rank, layer_spectra, numerical_rank, spectrum, stable_rank
 from ._batches import as_batches
@@ -50,8 +51,9 @@ def model_spectra(
         progress: as for :func:`relujax.diagnose`.
 
     Returns:
-        ``{"output": values}``, and by name of each site; arrays ``(examples, values)``, descending. Where examples
-        depend on each other (BatchNorm in training mode), each is taken within the first 64, or all that are asked for.
+        ``{"output": values}``, and by name of each layer, in the order of execution; arrays ``(examples, values)``,
+        descending. Where examples depend on each other (BatchNorm in training mode), each is taken within the first 64,
+        or all that are asked for.
 
     Raises:
         ValueError: for Jacobians of more than 2e7 numbers without ``num``, and bad numbers.
@@ -71,9 +73,11 @@ def model_spectra(
         raise TypeError(f"got {batch.dtype} inputs: expected floating ones, as a Jacobian is a derivative")
     outputs = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(output_shape(read, batch)))
     coupled = examples_are_coupled(read, batch)
+    names = []
     if layers:
         traced = instrument(read.apply, (read.params, read.rest, batch), len(batch))
-        outputs += sum(site.size for site in traced.finding.sites)
+        outputs += sum(site.size * math.prod(site.steps) for site in traced.finding.sites)
+        names = [name for _, _, name in in_order(traced.finding.sites)]
     numbers = batch[0].size * outputs * (len(batch) if coupled else 1)
     if num is None and numbers > JACOBIAN_LIMIT:
         raise ValueError(
@@ -86,7 +90,8 @@ def model_spectra(
         return found | (_to_sites(read.apply, coupled, read.params, read.rest, batch, indices) if layers else {})
 
     with showing(progress) as show:
-        return _in_parts(of_examples, min(examples, len(batch)), show)
+        found = _in_parts(of_examples, min(examples, len(batch)), show)
+    return {name: found[name] for name in ("output", *names)}  # jit has sorted them
 
 
 def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: int) -> tuple[Summary, tuple[str, ...]]:
@@ -97,7 +102,7 @@ def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: in
     if not jnp.issubdtype(batch.dtype, jnp.floating):
         return summary, (f"no singular values: the input is {batch.dtype}, and only floats have a Jacobian",)
     coupled = examples_are_coupled(model, batch)
-    numbers = batch[0].size * sum(math.prod(row.shape[1:]) for row in summary) * (len(batch) if coupled else 1)
+    numbers = batch[0].size * sum(map(_entries, summary)) * (len(batch) if coupled else 1)
     if numbers > JACOBIAN_LIMIT:
         note = f"no singular values: their Jacobians hold {numbers:.1g} numbers per example, over {JACOBIAN_LIMIT:.0e}"
         return summary, (note,)
@@ -114,6 +119,12 @@ def with_spectra(summary: Summary, model: Model, batch: np.ndarray, examples: in
     )
     note = "singular values: examples depend on each other (BatchNorm), so each is taken within its batch"
     return replace(summary, rows=rows), (note,) if coupled else ()
+
+
+def _entries(row: SiteSummary) -> int:
+    """Outputs for one example, in all steps of a scan over time."""
+    times = (row.executions or 1) // math.prod(row.steps)
+    return math.prod(row.shape[1:]) * times
 
 
 def _in_parts(of_examples: Callable[[jax.Array], dict], count: int, show: Progress) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from .._precision import in_full_precision
-from ..probes import capture
+from ..probes import Site, capture, in_order
 from ..probes.interpreter import Verb, instrument, zeros_of
 from ._checks import check_point
 from ._exact import singular_values_of
@@ -44,21 +44,24 @@ def layer_spectra(
         fun: any JAX function, unmodified.
         argnum: which argument is the input, one floating array. With parameters as the first argument and the input
             as another, sites are named after the parameters.
-        select: which entries of a site's output to differentiate, such as those of one example; all by default.
+        select: which entries of the output of one execution of a site to differentiate, such as those of one example;
+            all by default.
         batch: as in :func:`relujax.probe`.
         to_output: also those of the Jacobian from each site's output to the output of ``fun``; without the sites in a
             ``while`` loop, through which there is no backward pass.
 
     Returns:
         ``spectra(*args) -> {site name: singular values, descending}``, or with ``to_output``
-        ``{site name: SiteSpectrum}``. ``jax.vmap`` it over examples.
+        ``{site name: SiteSpectrum}``. ``jax.vmap`` it over examples. A site in a scan over the layers of a stack has
+        one entry per layer, ``name[0]``, ``name[1]``, ..., as in :func:`relujax.summarize`; in a scan over time the
+        outputs of all steps are one.
 
     Raises:
         ValueError: for an ``argnum`` beyond the arguments, or an input without numbers.
         TypeError: for an input that is not one floating array.
 
     Cost: one forward-mode pass per element of the input gives every site's Jacobian at once, one reverse-mode pass per
-    element of the output every one to the output, from one linearisation; one SVD per site and direction.
+    element of the output every one to the output, from one linearisation; one SVD per site, layer and direction.
 
     >>> import relujax as rx
     >>> layer_spectra(lambda x: rx.relu(jnp.array([3.0, 4.0]) * x))(jnp.array([1.0, -1.0]))["relu"].tolist()
@@ -71,43 +74,60 @@ def layer_spectra(
 
     @in_full_precision
     def spectra(*args: Any) -> dict[str, jax.Array]:
+        x = _point(args, argnum)
+        sites = {site.name: site for site in instrument(fun, args, batch).finding.sites}
+
         def outputs(x: jax.Array) -> dict[str, jax.Array]:
             captured = capture(fun, batch=batch)(*_replaced(args, argnum, x))
-            return {name: part(y) for name, y in captured.items()}
+            return {name: _by_layer(sites[name], y, part) for name, y in captured.items()}
 
-        x = _point(args, argnum)
         _, push = jax.linearize(outputs, x)
-        return {name: singular_values_of(j.T) for name, j in _images(push, x).items()}
+        values = {name: _values(sites[name], j, True) for name, j in _images(push, x).items()}
+        return {name: values[site.name][step] for site, step, name in in_order(sites.values())}
 
     @in_full_precision
     def both(*args: Any) -> dict[str, SiteSpectrum]:
         x = _point(args, argnum)
         traced = instrument(fun, args, batch)
-        by_path = {site.path: site for site in traced.finding.sites}
+        # A while loop has no one Jacobian behind it, and what is added in it has none of its turns.
+        sites = {site.path: site for site in traced.finding.sites if site.executions is not None}
 
         def parts(values: dict) -> dict:
-            return {path: part(by_path[path].examples_first(value)) for path, value in values.items()}
+            return {path: _by_layer(site, site.examples_first(values[path]), part) for path, site in sites.items()}
 
         def run(x: jax.Array, shifts: dict) -> tuple[dict, Any]:
             shifted = Verb(lambda use, shift: ((y := _sum(use.output(), shift)), y), tokens=shifts)
             out, records = traced.run(_replaced(args, argnum, x), shifted)
-            return parts({path: records[path] for path in shifts}), ravel_pytree(out)[0]
+            return parts(records), ravel_pytree(out)[0]
 
         unshifted = Verb(lambda use, _: ((y := use.output()), y))
         shapes = jax.eval_shape(lambda *args: traced.run(args, unshifted)[1], *args)
-        # A while loop has no one Jacobian behind it, and what is added in it has none of its turns.
-        sites = [site for site in traced.finding.sites if site.executions is not None]
-        shifts = {site.path: zeros_of(shapes[site.path]) for site in sites}
+        shifts = {path: zeros_of(shapes[path]) for path in sites}
         (_, out), push = jax.linearize(run, x, shifts)
         into = _images(lambda t: push(t, shifts)[0], x)
         pull = jax.linear_transpose(lambda shifts: push(jnp.zeros_like(x), shifts)[1], shifts)
         onward = _images(lambda row: parts(pull(row)[0]), out)
+        into = {path: _values(sites[path], j, True) for path, j in into.items()}
+        onward = {path: _values(sites[path], j, False) for path, j in onward.items()}
         return {
-            site.name: SiteSpectrum(singular_values_of(into[site.path].T), singular_values_of(onward[site.path]))
-            for site in sites
+            name: SiteSpectrum(into[site.path][step], onward[site.path][step])
+            for site, step, name in in_order(sites.values())
         }
 
     return both if to_output else spectra
+
+
+def _by_layer(site: Site, y: jax.Array, part: Callable) -> jax.Array:
+    """The part of each execution's output, with the axes of layers first."""
+    for _ in site.steps:
+        part = jax.vmap(part)
+    return jnp.moveaxis(part(y), site.layer_axes, range(len(site.layer_axes)))
+
+
+def _values(site: Site, images: jax.Array, units_last: bool) -> jax.Array:
+    """Singular values, with the axes of layers first, of what became of each unit vector."""
+    layers = images.shape[1 : 1 + len(site.layer_axes)]
+    return singular_values_of(jnp.moveaxis(images.reshape(len(images), *layers, -1), 0, -1 if units_last else -2))
 
 
 def _point(args: tuple, argnum: int) -> jax.Array:
@@ -134,6 +154,5 @@ def _sum(y: jax.Array, shift: jax.Array | None) -> jax.Array:
 
 
 def _images(linear: Callable, space: jax.Array) -> dict:
-    """What a linear map makes of each unit vector of a space: per site ``(size of the space, size there)``."""
-    units = unit_vectors(space).reshape(space.size, *space.shape)
-    return jax.tree.map(lambda y: y.reshape(space.size, -1), jax.vmap(linear)(units))
+    """What a linear map makes of each unit vector of a space: per site ``(size of the space, ...)``."""
+    return jax.vmap(linear)(unit_vectors(space).reshape(space.size, *space.shape))

@@ -292,6 +292,7 @@ BAD = {
     "no colon": ("some_models --data good.npz", r"got model 'some_models': expected package.module:factory"),
     "no factory": ("some_models: --data good.npz", r"got model 'some_models:': expected package.module:factory"),
     "no module": ("no_such_module:make --data good.npz", r"no module named 'no_such_module': expected .*importable"),
+    "a file": ("some_models.py:make --data good.npz", r"got the file some_models.py: expected .* some_models:make"),
     "dependency": ("broken_module:make --data good.npz", r"no module named 'no_such_dependency_of_mine'"),
     "failing module": ("failing_module:make --data good.npz", r"importing failing_module failed: division by zero"),
     "no attribute": ("some_models:mak --data good.npz", r"module some_models has no 'mak': expected one of .*function"),

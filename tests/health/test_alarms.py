@@ -107,6 +107,31 @@ def test_a_gradient_of_zero_everywhere_is_not_said_to_hold():
     assert (found["no gradient"].severity, found["no gradient"].site) == ("critical", "2/relu")
 
 
+CUT = {"signal_norm": 0.0, "signal_zero_fraction": 1.0, "reached": False}
+
+
+@pytest.mark.parametrize("changes", [[CUT, CUT, *signals(2.0, 1.0)], [*signals(2.0, 1.0), CUT, CUT]])
+def test_layers_behind_a_stop_gradient_have_no_part_in_the_travel(changes):
+    """Those of a target network, before or after the layers that are trained."""
+    found = fired(*changes)
+    assert set(found) == {"cut off", "gradient travel"}
+    assert "the first layer's backpropagated signal is 2 times the last one's" in found["gradient travel"].message
+    alarm = found["cut off"]
+    assert (alarm.severity, alarm.site) == ("info", f"{changes.index(CUT)}/relu")
+    assert alarm.message.endswith("only behind stop_gradient or whole numbers; so it is with 2 layers")
+    assert "target network" in alarm.remedy
+
+
+def test_a_layer_with_weights_that_is_cut_off_is_a_warning():
+    cut = CUT | {"weights": ("a/kernel",), "weight_gradient_norm": 0.0, "weight_gradient_mean": 0.0}
+    found = fired(cut, *signals(2.0, 1.0))
+    assert {rule: alarm.severity for rule, alarm in found.items()} == {"cut off": "warning", "gradient travel": "info"}
+
+
+def test_where_all_layers_are_cut_off_no_gradient_arrives():
+    assert {rule: alarm.severity for rule, alarm in fired(CUT, CUT).items()} == {"no gradient": "critical"}
+
+
 def test_a_gradient_that_stops_on_its_way_is_critical_whatever_the_weights_show():
     """The last layer is dead: its own weights get nothing, and what it passes on is nothing."""
     changes = signals(0.0, 0.0, 1.0)

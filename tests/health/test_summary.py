@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,6 @@ import pytest
 import relujax as rx
 from relujax.health import SiteSummary
 from relujax.health._dormant import NONNEGATIVE
-from relujax.health._summary import _order
 from relujax.probes import ACTIVE_BINS, Opaque, Signal, SiteStats
 
 #: Four examples of three positions each, two units: 12 elements per unit, 24 in all.
@@ -381,15 +379,15 @@ def test_sites_of_one_scan_take_turns_where_they_say_where_it_stands():
     """Two sites in a scan of two layers, at equation 2 of the jit at 1; a site before them, one after."""
 
     def site(path, layers=(True,), scans=(2,)):
-        return SimpleNamespace(path=path, layers=layers, scans=scans)
+        return replace(SITE, path=path, layers=layers, scans=scans)
 
     a, b = site((1, 2, 0)), site((1, 2, 4, 7))
     ran = [(site((1, 1), (), ()), ()), (a, (0,)), (b, (0,)), (a, (1,)), (b, (1,)), (site((1, 3), (), ()), ())]
-    keys = [_order(*one) for one in ran]
+    keys = [one.order(step) for one, step in ran]
     assert keys == sorted(keys)
     inner = site((1, 2, 4, 0), (True, True), (2, 3))
-    assert _order(inner, (5, 6)) == (1, 2, 5, 4, 6, 0)
-    assert _order(site((1, 2, 4, 0), (False, True), (2, 3)), (6,)) == (1, 2, 4, 6, 0)
+    assert inner.order((5, 6)) == (1, 2, 5, 4, 6, 0)
+    assert site((1, 2, 4, 0), (False, True), (2, 3)).order((6,)) == (1, 2, 4, 6, 0)
 
 
 def test_a_branch_that_was_not_taken_is_no_row_but_listed():

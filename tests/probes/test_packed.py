@@ -45,6 +45,14 @@ def test_shapes_have_shapes():
         _ = jax.tree.map(lambda _: "none", of_all)["relu"]
 
 
+def test_what_are_no_statistics_is_refused():
+    both = rx.probe(rx.relu)(X)
+    with pytest.raises(TypeError, match=r"got a tuple: expected the statistics alone"):
+        rx.summarize(both)
+    with pytest.raises(TypeError, match=r"got a Stats: expected a Summary, such as relujax.summarize\(stats\)"):
+        rx.alarms(both[1])
+
+
 def test_several_calls_are_not_merged_or_summarised_with_one():
     several, one = jax.vmap(probed)(X), probed(X[0])
     with pytest.raises(ValueError, match=r"cannot merge.*axes \(40,\) and \(\) before the last one"):

@@ -124,6 +124,43 @@ def test_a_site_that_the_loss_does_not_depend_on_gets_a_signal_of_zeros():
         np.testing.assert_array_equal(stats[name].signal.zeros, np.full(6, 24))
 
 
+def _target_network(params, target, x):
+    with_target = jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, target["c"])[0]
+    with_target = jax.jit(lambda h: jax.checkpoint(rx.elu)(h @ target["b"]))(with_target)
+    return jnp.mean((rx.relu(x @ params["a"]) @ params["b"] - jax.lax.stop_gradient(with_target)) ** 2)
+
+
+def _rounded(params, target, x):
+    classes = rx.relu(x @ params["a"]).argmax(axis=1).astype("float32")
+    return (rx.elu(x @ params["b"]) * classes[:, None]).sum()
+
+
+@pytest.mark.parametrize(
+    ("loss", "reached"),
+    [
+        (_target_network, {"a/relu": True, "tanh": False, "elu": False}),
+        (_rounded, {"a/relu": False, "b/elu": True}),
+    ],
+)
+def test_sites_to_which_no_gradient_can_come_are_marked(loss, reached):
+    params = {k: jax.random.normal(jax.random.key(i), (4, 4)) for i, k in enumerate("ab")}
+    args = params, params | {"c": jnp.stack([params["a"]] * 3)}, X[:, :4]
+    probed = rx.probe_grad(loss, gains=True)
+    for run in (probed, jax.jit(probed), probed, jax.jit(lambda *args: rx.watch(loss, every=2)(4, *args))):
+        (value, grads), stats = run(*args)
+        assert {name: of.site.reached for name, of in stats.items()} == reached
+        zero = {name: not np.any(of.signal.norm) for name, of in stats.items()}
+        assert zero == {name: not there for name, there in reached.items()}
+        assert {row.site: row.reached for row in rx.summarize(rx.merge(stats, stats))} == reached
+        chex.assert_trees_all_close((value, grads), jax.value_and_grad(loss)(*args), rtol=1e-5)
+
+
+def test_a_gradient_that_is_zero_by_chance_is_not_marked():
+    """The layer above is dead: a way is there, and nothing comes on it."""
+    (_, _), stats = rx.probe_grad(lambda x: (rx.relu(rx.tanh(x) - 2) @ x.T).sum())(X)
+    assert [(of.site.reached, not np.any(of.signal.norm)) for of in stats.values()] == [(True, True), (True, False)]
+
+
 def test_a_loss_that_is_no_scalar():
     with pytest.raises(TypeError, match=r"scalar.*\(24, 4\)"):
         jax.eval_shape(rx.probe_grad(forward), PARAMS, X)

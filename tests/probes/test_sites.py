@@ -602,6 +602,12 @@ def test_a_function_that_cannot_be_traced():
         rx.sites(fun, X)
 
 
+def test_arguments_that_are_no_arrays_are_named():
+    """As Equinox keeps its activations in the tree of its weights."""
+    with pytest.raises(TypeError, match=r"got a \w+ among the arrays, argument \[0\]\['act'\]: .*equinox.partition"):
+        rx.sites(lambda model, x: model["act"](x @ model["w"]), {"w": W, "act": jax.nn.relu}, X)
+
+
 def kernel(x):
     """ReLU in Pallas, interpreted."""
 

@@ -222,6 +222,11 @@ def test_unknown_kinds_and_names():
         rx.swap(fun, {"frst/relu": rx.elu})(PARAMS, X)
 
 
+def test_a_name_in_the_place_of_a_function():
+    with pytest.raises(TypeError, match=r"got 'gelu' in the place of 'relu': expected a function"):
+        rx.swap(functools.partial(model, jax.nn.relu), {"relu": "gelu"})
+
+
 @pytest.mark.parametrize("bad", [lambda x: x.sum(), lambda x: x.astype(jnp.bfloat16), lambda x: x[:, :2]])
 def test_a_swap_that_changes_shape_or_dtype(bad):
     with pytest.raises(ValueError, match=r"cannot swap first/relu: .* where the model has float32\[16, 8\]; expected"):

@@ -109,6 +109,7 @@ def test_a_loss_of_the_wrong_shape_is_refused():
 
 
 MODELS = {
+    "a function among the parameters": ((apply, {"act": jax.nn.relu}), TypeError, r"params\['act'\]: .*partition"),
     "Linen without variables": (LinenNet(), TypeError, r"LinenNet without its variables: expected a pair"),
     "a number": (3, TypeError, r"got a model of type int: expected an NNX module, a Linen \(module, variables\) pair"),
     "a path": ("model.pkl", TypeError, r"got a model of type str: expected an NNX module"),

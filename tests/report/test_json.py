@@ -29,7 +29,7 @@ def small():
 
 def test_a_diagnosis_comes_back_as_it_was(small):
     found = read(small.to_json())
-    assert found["schema"] == 4
+    assert found["schema"] == 5
     parts = {"sites", "opaque", "network", "alarms", "skipped", "notes", "predicted"}
     assert found.keys() == {"schema", "title", "examples", "loss", "accuracy", *parts}
     assert (found["title"], found["examples"], found["notes"]) == ("small", 37, ["a note"])
@@ -45,7 +45,7 @@ def test_a_diagnosis_comes_back_as_it_was(small):
 
 def test_runs_come_back_with_how_they_were_made_and_trained(small):
     found = read(to_json(two_runs(small, facts={"depth": 2, "clip_norm": None, "batch_norm": False})))
-    assert found["schema"] == 4
+    assert found["schema"] == 5
     assert [run["name"] for run in found["runs"]] == ["one", "two"]
     run = found["runs"][1]
     assert list(run["stages"]) == ["before", "after"]
@@ -130,7 +130,7 @@ def damaged(change):
     [
         ("{", "got text that is no JSON"),
         ("[1]", "got JSON without a schema number: expected what relujax.report.to_json wrote"),
-        ('{"schema": 2, "runs": []}', "got schema 2: expected 4, which this version of relujax writes"),
+        ('{"schema": 2, "runs": []}', "got schema 2: expected 5, which this version of relujax writes"),
         (damaged(lambda run: run.pop("name")), "damaged .*'name'"),
         (damaged(lambda run: run["stages"]["after"]["sites"][0].pop("dead")), "damaged .*'dead'"),
         (damaged(lambda run: run["stages"]["after"].update(examples="many")), "damaged .*'many' is no int"),

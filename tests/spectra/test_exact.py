@@ -246,6 +246,53 @@ def test_layer_spectra_to_the_output_of_a_scanned_stack_vmapped():
     assert (values.to_output[:, 0] >= 1).all()  # the last layer's output is the output
 
 
+def test_a_scanned_stack_has_a_spectrum_per_layer():
+    weights, x = normal(3, 4, 4), normal(2, 4)
+    weights[1, :, 0] = 0  # a rank less from the second layer on
+
+    def net(params, x):
+        return jax.lax.scan(lambda h, w: (rx.leaky_relu(h @ w, 0.5), None), x, params["w"])[0]
+
+    h, layers = np.float64(x), []
+    for w in weights:
+        pre = h @ w
+        slopes = np.where(pre > 0, 1, 0.5)
+        layers.append(w.T * slopes[..., None])  # per example
+        h = pre * slopes
+    found = rx.layer_spectra(net, argnum=1, select=lambda y: y[1], to_output=True)({"w": jnp.asarray(weights)}, x)
+    forward = rx.layer_spectra(net, argnum=1, select=lambda y: y[1])({"w": jnp.asarray(weights)}, x)
+    assert list(found) == list(forward) == ["w/leaky_relu[0]", "w/leaky_relu[1]", "w/leaky_relu[2]"]
+    from_input, others = np.eye(4), np.zeros((4, 4))
+    for i, name in enumerate(found):
+        from_input = layers[i][1] @ from_input
+        # Of the whole input, (2, 4), to the second example, and from there to the whole output.
+        for values in (found[name].from_input, forward[name]):
+            assert_values(values, np.concatenate([others, from_input], axis=1))
+        to_output = np.linalg.multi_dot([*(layer[1] for layer in reversed(layers[i + 1 :])), np.eye(4), np.eye(4)])
+        assert_values(found[name].to_output, np.concatenate([others, to_output]))
+
+
+def test_steps_in_time_are_one_output_and_select_is_of_each():
+    """h_t = tanh(h_{t-1} * w + x_t): all of them depend on the input, and not the first alone."""
+    xs, w = normal(3, 2), np.float32(0.7)  # time, examples
+
+    def net(params, xs):
+        def step(h, x):
+            h = rx.tanh((h * params["w"] + x)[:, None])[:, 0]
+            return h, h
+
+        return jax.lax.scan(step, jnp.zeros(2, jnp.float32), xs)[1]
+
+    h, jacobian = 0.0, np.zeros((3, 3, 2))
+    for t in range(3):
+        h = np.tanh(h * w + xs[t, 1])
+        jacobian[t, :, 1] = w * jacobian[t - 1, :, 1] if t else 0
+        jacobian[t, t, 1] = 1
+        jacobian[t] *= 1 - h**2
+    [values] = rx.layer_spectra(net, argnum=1, select=lambda y: y[1])({"w": jnp.float32(w)}, xs).values()
+    assert_values(values, jacobian.reshape(3, 6))
+
+
 def test_a_site_in_a_while_loop_has_no_spectrum_to_the_output():
     def fun(x):
         x = jax.lax.while_loop(lambda x: x.sum() < 3, lambda x: rx.tanh(x) + 2, x)
