@@ -71,7 +71,7 @@ _EXCEPTIONS: dict[tuple[str, str], tuple[float, str]] = {
     ("leaky_relu", "jax.nn"): (1.2, f"0.99 to 1.19: {_PACKING}"),
     ("hard_tanh", "jax.nn"): (1.25, f"0.86 to 1.25: {_PACKING}"),
     ("hard_sigmoid", "jax.nn"): (1.25, f"0.91 to 1.27: {_PACKING}"),
-    ("sparse_sigmoid", "jax.nn"): (1.9, f"1.26 to 1.86: two bits, so twice: {_PACKING}"),
+    ("sparse_sigmoid", "jax.nn"): (1.25, f"1.05 to 1.07: {_PACKING}"),
     ("softplus", "jax.nn"): (1.1, "0.81 to 1.03: the slope from the output takes expm1, from the input exp"),
     ("sparse_plus", "jax.nn"): (1.1, "0.98 to 1.06: as many loops as jax.nn, the same arithmetic"),
     ("relu", "torch"): (1.3, f"1.07 to 1.20: {_PACKING}; {_STREAMS}"),
