@@ -114,7 +114,7 @@ class Site:
 
     @property
     def layer_axes(self) -> tuple[int, ...]:
-        """Which of the axes of :attr:`steps` count layers."""
+        """Which of the axes of ``steps`` count layers."""
         return tuple(axis for axis, is_layer in enumerate(self.layers) if is_layer)
 
     @property
