@@ -35,8 +35,8 @@ def check_arrays(tree: Any, name: str = "argument ") -> None:
         if callable(leaf) or isinstance(leaf, str):
             raise TypeError(
                 f"got a {type(leaf).__name__} among the arrays, {name}{jax.tree_util.keystr(path)}: expected a tree of "
-                "arrays; close over the rest of it, as by params, rest = equinox.partition(model, "
-                "equinox.is_inexact_array) and equinox.combine(params, rest) in the function"
+                "arrays; close over the rest, as in lambda params, x: module.apply(params, x), or for a module of "
+                "Equinox params, rest = equinox.partition(model, equinox.is_inexact_array), which equinox.combine joins"
             )
 
 

@@ -17,6 +17,7 @@ ROOT = Path(rx.__file__).parent
 LAYERS = {
     "_checks": 0,
     "_clock": 0,
+    "_meshes": 0,
     "_precision": 0,
     "gradients": 1,
     "functions": 2,

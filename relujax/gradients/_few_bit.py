@@ -69,7 +69,8 @@ def few_bit(
 
     Raises:
         ValueError: for other bits, weights or intervals, and where the derivative is not finite on the interval.
-        TypeError: when the result is differentiated in forward mode.
+        TypeError: when the result is differentiated in forward mode, and for a function that closes over a traced
+            value.
 
     Cost:
         ``bits / 8`` bytes per element, each row ending on a byte (of 3 bits one and two are packed apart, and so on);
@@ -203,7 +204,14 @@ def _select(planes: list[jax.Array], levels: np.ndarray) -> jax.Array:
 @functools.lru_cache(maxsize=512)
 def _table(fun: Callable, bits: int, weight: str, interval: tuple[float, float]) -> FewBitTable:
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(_on_the_host, _optimum, fun, bits, weight, interval).result()
+        found = thread.submit(_on_the_host, _optimum, fun, bits, weight, interval)
+        try:
+            return found.result()
+        except jax.errors.UnexpectedTracerError as error:
+            raise TypeError(
+                "got a function that closes over a traced value: expected one whose derivative is known before it is "
+                "traced; bind plain numbers to it, or make it outside of what jit, vmap or grad transforms"
+            ) from error
 
 
 def _on_the_host(compute: Callable, *args: Any) -> Any:
@@ -211,6 +219,7 @@ def _on_the_host(compute: Callable, *args: Any) -> Any:
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(True))
         stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        stack.enter_context(jax.transfer_guard("allow"))
         with contextlib.suppress(RuntimeError):  # JAX_PLATFORMS may leave the CPU out
             stack.enter_context(jax.default_device(jax.local_devices(backend="cpu")[0]))
         return compute(*args)

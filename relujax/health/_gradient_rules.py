@@ -53,6 +53,8 @@ def no_gradient(summary: Summary) -> Findings:
 
 def cut_off(summary: Summary) -> Findings:
     """There is no way for it to some layers; a warning where they have weights that the user asks gradients of."""
+    if not any(row.signal_norm is not None for row in summary):
+        yield Skipped("cut off", _reason(summary))
     bad = [row for row in summary if not row.reached]
     if bad and any(row.reached and row.signal_norm is not None for row in summary):
         others = f"; so it is with {len(bad)} layers" if len(bad) > 1 else ""

@@ -143,14 +143,18 @@ def summarize(stats: Stats) -> Summary:
         for row in in_order
         if not (row.examples and row.units)
     )
-    together = (*rows[:1], *map(_with_weight_gain, rows, rows[1:]))
-    return Summary(together, (*stats.opaque, *empty), network_summary(stats))
+    return Summary(tuple(_with_weight_gains(rows)), (*stats.opaque, *empty), network_summary(stats))
 
 
-def _with_weight_gain(before: SiteSummary, row: SiteSummary) -> SiteSummary:
-    if not before.signal_norm or not row.signal_norm or not row.activation_gain:
-        return row
-    return replace(row, weight_gain=before.signal_norm / (row.signal_norm * row.activation_gain))
+def _with_weight_gains(rows: list[SiteSummary]) -> Iterator[SiteSummary]:
+    """From each layer back to the one before it; those that no gradient can reach are passed over."""
+    before = None
+    for row in rows:
+        if before and before.signal_norm and row.reached and row.signal_norm and row.activation_gain:
+            row = replace(row, weight_gain=before.signal_norm / (row.signal_norm * row.activation_gain))
+        if row.reached:
+            before = row
+        yield row
 
 
 def _rows(stats: SiteStats) -> Iterator[tuple[tuple[int, ...], SiteSummary]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from .._meshes import varying
 from . import _jaxpr as jx
 from ._activations import (
     CARRIERS,
@@ -338,7 +339,7 @@ def _mixed(carried: Sequence[Node], operands: Sequence[Node]) -> list[Node]:
 def _shards(node: Node, place: _Place) -> tuple[tuple[tuple[str, int, int | None], ...], str]:
     """What divides which axis of a value, as :class:`Site` has it; and a mesh axis of which that is not known."""
     known = place.divided.get(node.key, {}) if node.key else {}
-    axes: dict[str, int | None] = dict.fromkeys(jx.varying(node.aval) if place.typed else known)
+    axes: dict[str, int | None] = dict.fromkeys(varying(node.aval) if place.typed else known)
     axes |= {name: axis for name, axis in known.items() if name in axes}
     lost = next((name for name in place.mesh if name in axes and axes[name] is None), "")
     if not place.typed:

@@ -147,12 +147,6 @@ def explicit_axes(mesh: Any) -> tuple[str, ...]:
     return tuple(name for name, kind in kinds if kind == jax.sharding.AxisType.Explicit)
 
 
-def varying(aval: Any) -> frozenset:
-    """In ``shard_map``, the mesh axes along which a value differs."""
-    kind = getattr(aval, "manual_axis_type", None)
-    return frozenset(getattr(aval, "vma", None) or getattr(kind, "varying", None) or ())
-
-
 def scan_counts(eqn: Any) -> tuple[int, int]:
     """How many operands of a ``scan`` are constants, and how many are carried."""
     if "num_consts" in eqn.params:

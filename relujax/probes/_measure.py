@@ -337,7 +337,7 @@ def empty_signal(site: Site, behind: bool) -> Signal:
 
 
 def with_signal(stats: SiteStats, measured: Signal, reached: bool) -> SiteStats:
-    """Forward statistics with the backward ones that :func:`measure_signal` made, and whether a gradient came."""
+    """Forward statistics with the backward ones that :func:`measure_signal` made, and whether one can come."""
     high, low = (part.astype(jnp.int32) for part in measured.zeros)
     zeros = stats.count[..., None] - (high * _PART + low)
     return replace(stats, signal=replace(measured, zeros=zeros), site=replace(stats.site, reached=reached))

@@ -127,8 +127,15 @@ def merge(a: Stats, b: Stats) -> Stats:
     add = {"sums": np.add, "largest": np.maximum, "norms": np.hypot}
     first, second = to_host(a.measures), to_host(b.measures)
     measures = [add[kind](first[..., part], second[..., part]) for kind, part in a.layout.parts.items()]
-    merged = replace(a, counts=to_host(a.counts) + to_host(b.counts), measures=np.concatenate(measures, axis=-1))
+    layout = replace(a.layout, sites=tuple(map(_reached_in_either, a.layout.sites, b.layout.sites)))
+    counts = to_host(a.counts) + to_host(b.counts)
+    merged = replace(a, layout=layout, counts=counts, measures=np.concatenate(measures, axis=-1))
     return _as_one_network(merged, a.network, b.network)
+
+
+def _reached_in_either(one: Held, other: Held) -> Held:
+    """A generator's layers are cut off in its critic's step, and not in its own."""
+    return replace(one, site=replace(one.site, reached=one.site.reached or other.site.reached))
 
 
 def _as_one_network(merged: Stats, a: Network | None, b: Network | None) -> Stats:

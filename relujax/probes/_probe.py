@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._meshes import varying, varying_as
 from .._precision import is_half
-from . import _jaxpr as jx
 from ._graph import Path
 from ._measure import empty_signal, measure, measure_network, measure_signal, with_signal
 from ._merge import Record, join, repeat
 from ._sites import Match, Site, nearest
 from ._statistics import Signal, Stats
-from .interpreter import Instrumented, Use, Verb, instrument, placed, varying_as
+from .interpreter import Instrumented, Use, Verb, instrument, placed
 
 #: Kinds through which a gradient passes where the output is positive, and nowhere else.
 _PASSING_WHERE_ACTIVE = ("relu", "crelu", "relu_squared", "relu_power")
@@ -301,7 +301,7 @@ def probe_grad(
             value, aux = out if has_aux else (out, None)
             for site in traced.finding.sites[-1:]:
                 count = records[site.path][0].active
-                if set(jx.varying(jax.typeof(count))) <= set(jx.varying(jax.typeof(value))):  # no mesh has summed it
+                if set(varying(jax.typeof(count))) <= set(varying(jax.typeof(value))):  # no mesh has summed it
                     value = _when_measured(value, count)
             return value, (aux, records)
 

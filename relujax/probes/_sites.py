@@ -47,7 +47,8 @@ class Site:
             the output that each divides; without types that vary (``check_vma=False``) also those along which there are
             copies, with None.
         reached: in statistics of a gradient, whether there is a way for it from the loss to this site; there is none
-            behind ``stop_gradient`` or whole numbers alone.
+            behind ``stop_gradient`` or whole numbers alone. All layers and calls of a site count together; one in a
+            ``while`` loop has no signal, and counts as reached.
     """
 
     name: str

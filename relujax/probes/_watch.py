@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._meshes import zeros_of
 from ._probe import probe_grad
-from .interpreter import zeros_of
 
 
 def watch(

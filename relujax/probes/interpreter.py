@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from .._meshes import zeros_of
 from ..functions import ACTIVATIONS
 from . import _jaxpr as jx
 from ._find import are_bare, find, parameter_names
@@ -285,23 +286,8 @@ def _only_for(match: Match) -> set[Path]:
     return only
 
 
-def zeros_of(shapes: Any) -> Any:
-    """Arrays of zeros, which differ along the mesh axes along which those of these shapes do."""
-    return jax.tree.map(lambda shape: varying_as(jnp.zeros(shape.shape, shape.dtype), shape), shapes)
-
-
 def placed(x: jax.Array, mesh: Any, names: tuple[str, ...] = ()) -> jax.Array:
     """The array, its first axis divided by those of the mesh's axes that are explicit; where none is, as it came."""
     explicit = jx.explicit_axes(mesh)
     spec = PartitionSpec(tuple(name for name in names if name in explicit) or None)
     return jax.sharding.reshard(x, NamedSharding(mesh, spec)) if explicit else x
-
-
-def varying_as(tree: Any, aval: Any) -> Any:
-    """Arrays that, inside ``shard_map``, differ along the mesh axes along which a value of that type does."""
-
-    def cast(value: jax.Array) -> jax.Array:
-        axes = tuple(jx.varying(aval) - jx.varying(jax.typeof(value)))
-        return jax.lax.pcast(value, axes, to="varying") if axes else value
-
-    return jax.tree.map(cast, tree)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ..probes.interpreter import varying_as
+from .._meshes import varying_as
 
 
 @jax.tree_util.register_dataclass
@@ -33,7 +33,8 @@ def doubled(matrix: jax.Array) -> Doubled:
 
 def multiplied(matrix: jax.Array, by: Doubled) -> Doubled:
     """The product ``matrix @ by``."""
-    zero = varying_as(doubled(jnp.zeros((matrix.shape[0], by.shape[1]), matrix.dtype)), jax.typeof(matrix))
+    zero = doubled(jnp.zeros((matrix.shape[0], by.shape[1]), matrix.dtype))
+    zero = varying_as(zero, jax.typeof(matrix), jax.typeof(by.high))
 
     def add(total: Doubled, term: tuple) -> tuple[Doubled, None]:
         column, high, low = term

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ..probes.interpreter import varying_as
+from .._meshes import varying_as
 from ._checks import check_outputs
 
 

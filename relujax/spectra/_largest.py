@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import whole
+from .._meshes import varying_as
 from .._precision import in_full_precision, widen
-from ..probes.interpreter import varying_as
 from ._checks import check_key, check_point
 from ._jacobian import jacobian, magnitude, raveled
 

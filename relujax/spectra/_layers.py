@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from .._meshes import zeros_of
 from .._precision import in_full_precision
 from ..probes import Site, capture, in_order
-from ..probes.interpreter import Verb, instrument, zeros_of
+from ..probes.interpreter import Verb, instrument
 from ._checks import check_point
 from ._exact import singular_values_of
 from ._jacobian import unit_vectors
@@ -52,9 +53,9 @@ def layer_spectra(
 
     Returns:
         ``spectra(*args) -> {site name: singular values, descending}``, or with ``to_output``
-        ``{site name: SiteSpectrum}``. ``jax.vmap`` it over examples. A site in a scan over the layers of a stack has
-        one entry per layer, ``name[0]``, ``name[1]``, ..., as in :func:`relujax.summarize`; in a scan over time the
-        outputs of all steps are one.
+        ``{site name: SiteSpectrum}``. ``jax.vmap`` it over examples. A site in a scan over the layers of a stack,
+        whose weights have names in the first argument, has one entry per layer, ``name[0]``, ``name[1]``, ..., as in
+        :func:`relujax.summarize`; in any other scan the outputs of all steps are one.
 
     Raises:
         ValueError: for an ``argnum`` beyond the arguments, or an input without numbers.

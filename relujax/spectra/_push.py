@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 
+from .._meshes import varying_as
 from .._precision import widen
-from ..probes.interpreter import varying_as
 from ._doubled import Doubled, doubled, factored, multiplied
 from ._jacobian import unit_vectors
 from ._scaled import Scaled, exponent_of, identity, times, times_power

@@ -13,8 +13,8 @@ import numpy as np
 from jax.core import Tracer
 
 from .._checks import whole
+from .._meshes import varying_as
 from .._precision import in_full_precision
-from ..probes.interpreter import varying_as
 from ._checks import check_point
 from ._graded import log_singular_values
 from ._push import (
@@ -67,10 +67,10 @@ class Scan:
         def run(h: Any) -> Any:
             out = self.body(h, params)
             shapes = jax.tree.map(jnp.shape, h)
-            if jax.tree.map(jnp.shape, out) == shapes:
-                return out
             if isinstance(out, tuple) and len(out) == 2 and jax.tree.map(jnp.shape, out[0]) == shapes:
-                return out[0]
+                out = out[0]
+            if jax.tree.map(jnp.shape, out) == shapes:
+                return jax.tree.map(lambda new, old: varying_as(new, jax.typeof(old)), out, h)
             raise ValueError(
                 f"got a body that turns shapes {shapes} into {jax.tree.map(jnp.shape, out)}: expected the same, as "
                 "layers in a scan follow each other; pass layers that change shape as a list of callables"
@@ -90,19 +90,20 @@ def stack_spectrum(
     few layers. Here it is factored every few layers, sizes are kept as integer exponents, and the values are parted by
     QR sweeps and Jacobi rotations: each to its own precision. Rounding one layer costs the smallest value it passes on
     some ``eps`` times the layer's condition number. In float32, after 1,000 leaky layers of width 16, all values of
-    eight networks are right to 2e-3 nats (their layers' own rounding), without ``compensated`` to 3e-2.
+    eight networks are right to 2e-3 nats (their layers' own rounding), without ``compensated`` to 1e-2.
 
     Args:
         layers: callables, each applied to the output of the one before, or a :class:`Scan`, which compiles in the same
             time at any depth.
         interval: layers between two factorisations. By default a :class:`Scan` takes as many as part directions by so
-            little that the errors of all groups together stay below 5e-3 nats, and no group loses more than half of the
-            digits: in float32 7.9 nats at a time in 64 layers, 5 in 1,000 (12 where ``compensated``, 18 in float64).
-            It predicts their number from the spread it has met, and takes fewer where they part more. Gaussian layers
-            of width 128 part theirs by some 7 nats each, and are factored one by one; orthogonal ones in groups of
-            four or five, which takes half the time: in float32 all values of 64 leaky ones are right to 1e-3 nats, with
-            ``interval=1`` to 1e-4. Examples under one ``jax.vmap`` decide together. A list is factored at every layer.
-            A number that is too large loses the smallest values, which come out as ``-inf``.
+            little that the errors of all groups of more than one together stay below 5e-3 nats, and no group loses more
+            than half of the digits: in float32 four of 64 layers by 7.9 nats, four of 1,000 by 5.1 (12 where
+            ``compensated``, 18 in float64). It predicts their number from the spread it has met, and takes fewer where
+            they part more. Gaussian layers of width 128 part theirs by some 7 nats each, and are factored one by one;
+            orthogonal ones in groups of four or five, which takes half the time: in float32 all values of 64 leaky ones
+            are right to 2e-3 nats, with ``interval=1`` to 1e-4. Examples under one ``jax.vmap`` decide together. A list
+            is factored at every layer. A number that is too large loses the smallest values, which come out as
+            ``-inf``.
         compensated: whether bases are kept in twice the precision, and layers' Jacobians taken without them, whole; by
             default in float32 where no layer has more than 32 inputs or outputs (inputs of a narrowing first layer
             aside).
@@ -125,7 +126,7 @@ def stack_spectrum(
     float64). Forward mode only (a narrowing first layer aside), and not differentiable itself. Cost, at a least width
     ``k``: ``k`` forward-mode passes (one per input of each layer where ``compensated``), ``8 k**3 / 3`` operations per
     factorisation, and a few ``(k, k)`` matrices. LAPACK's factorisations take most of the time: on CPUs, 64 layers of
-    width 128 take 11 times as long as their passes alone where each is factored. LAPACK's threads wait for each other:
+    width 128 take 10 times as long as their passes alone where each is factored. LAPACK's threads wait for each other:
     where other processes use the same cores, set ``OPENBLAS_NUM_THREADS=1``.
 
     Reference: Stewart, `1999 <https://doi.org/10.1137/S1064827597319519>`_ (the sweeps); Drmač and Veselić,
@@ -148,8 +149,8 @@ def stack_spectrum(
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
         if isinstance(layers, Scan):
-            for leaf in jax.tree.leaves((x, layers.params)):
-                x = varying_as(x, jax.typeof(leaf))  # as what the loop carries does from its first turn on
+            one = layers.layer(jax.tree.map(lambda a: a[0], layers.params))
+            x = varying_as(x, *jax.tree.leaves(jax.eval_shape(one, x)))  # as what its loop carries on
         sizes = [_size(x)] if isinstance(layers, Scan) else _sizes(layers, x)
         narrowing = len(sizes) > 1 and sizes[1] < sizes[0]
         narrow = max(sizes[narrowing:]) <= _NARROW
@@ -201,7 +202,8 @@ def _check_finite(params: Any) -> None:
         if isinstance(leaf, Tracer) or not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
             continue
         # By NumPy, as a trace that is under way would make a tracer of the answer; other processes' parts stay there.
-        parts = [part.data for part in leaf.addressable_shards] if isinstance(leaf, jax.Array) else [leaf]
+        shards = leaf.addressable_shards if isinstance(leaf, jax.Array) else None
+        parts = [leaf] if shards is None else [shard.data for shard in shards if shard.replica_id == 0]
         if not all(np.isfinite(np.asarray(part)).all() for part in parts):
             raise ValueError("got params that are not finite: expected numbers; look for where training went wrong")
 

@@ -1,5 +1,6 @@
 """Few-bit derivatives: no better step function exists, and the gradient is that step function's value."""
 
+import contextlib
 import functools
 import itertools
 import json
@@ -333,12 +334,28 @@ def test_first_asked_for_inside_a_shard_map():
         np.testing.assert_allclose(json.loads(line), want, rtol=1e-6)
 
 
-def test_first_asked_for_where_transfers_are_disallowed():
+@contextlib.contextmanager
+def disallowed_in_all_threads():
+    before = jax.config.jax_transfer_guard
+    jax.config.update("jax_transfer_guard", "disallow")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_transfer_guard", before)
+
+
+@pytest.mark.parametrize("guard", [lambda: jax.transfer_guard("disallow"), disallowed_in_all_threads])
+def test_first_asked_for_where_transfers_are_disallowed(guard):
     x = jnp.linspace(-2, 2, 9)
     few = jax.jit(lambda x: rx.few_bit(lambda x: jax.nn.silu(x) * 0.5, 2)(x))
-    with jax.transfer_guard("disallow"):
+    with guard():
         y = few(x)
     np.testing.assert_allclose(y, jax.nn.silu(x) * 0.5, rtol=1e-6)
+
+
+def test_a_function_that_closes_over_a_traced_value_is_refused():
+    with pytest.raises(TypeError, match="got a function that closes over a traced value"):
+        jax.jit(lambda x, a: rx.few_bit(lambda x: jax.nn.silu(a * x))(x))(jnp.ones(3), jnp.float32(2))
 
 
 def test_forward_mode_is_refused():

@@ -5,6 +5,7 @@ import math
 import pickle
 from dataclasses import replace
 
+import jax.numpy as jnp
 import pytest
 
 import relujax as rx
@@ -120,6 +121,11 @@ def test_layers_behind_a_stop_gradient_have_no_part_in_the_travel(changes):
     assert (alarm.severity, alarm.site) == ("info", f"{changes.index(CUT)}/relu")
     assert alarm.message.endswith("only behind stop_gradient or whole numbers; so it is with 2 layers")
     assert "target network" in alarm.remedy
+
+
+def test_a_rule_that_cannot_run_without_a_loss_is_listed():
+    _, stats = rx.probe(rx.relu)(jnp.ones((4, 2)))
+    assert ("cut off", "no loss was given") in {(s.rule, s.reason) for s in rx.alarms(rx.summarize(stats)).skipped}
 
 
 def test_a_layer_with_weights_that_is_cut_off_is_a_warning():

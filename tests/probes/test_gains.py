@@ -98,6 +98,27 @@ def test_the_logarithms_of_the_gains_add_up_to_that_of_the_norms():
     assert parts == pytest.approx(np.log(rows[0].signal_norm / rows[-1].signal_norm), rel=1e-6)
 
 
+def test_a_layer_that_no_gradient_can_reach_is_passed_over():
+    """Between two that one reaches, such as a teacher's."""
+    rng = np.random.default_rng(0)
+    a, b, teacher = (rng.standard_normal((4, 4)).astype(np.float32) for _ in range(3))
+
+    def loss(params, x):
+        h = rx.relu(x @ params["a"])
+        wanted = jax.lax.stop_gradient(jnp.tanh(h @ teacher))
+        return jnp.sum((rx.elu(h @ params["b"]) - wanted) ** 2)
+
+    x = rng.standard_normal((8, 4)).astype(np.float32)
+    first, cut, last = rx.summarize(jax.jit(rx.probe_grad(loss, gains=True))({"a": a, "b": b}, x)[1])
+    assert (first.reached, cut.reached, last.reached) == (True, False, True)
+    h = np.maximum(x @ a, 0)
+    z = h @ b
+    of_output = 2 * (np.where(z > 0, z, np.expm1(np.minimum(z, 0))) - np.tanh(h @ teacher))
+    of_input = of_output * np.where(z > 0, 1, np.exp(np.minimum(z, 0)))
+    np.testing.assert_allclose(last.weight_gain, np.linalg.norm(of_input @ b.T) / np.linalg.norm(of_input), rtol=1e-4)
+    assert cut.weight_gain is None
+
+
 def test_batches_merge():
     probed = jax.jit(rx.probe_grad(functools.partial(unrolled, jnp.tanh), gains=True))
     merged = rx.summarize(rx.merge(*(probed(PARAMS, half)[1] for half in (X[:8], X[8:]))))

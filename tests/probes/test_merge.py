@@ -89,6 +89,20 @@ def test_signals_too_small_to_square_do_not_vanish():
     np.testing.assert_allclose(rx.merge(nine, four)["relu"].signal.norm, [np.sqrt(13) * 1e-30], rtol=1e-6, atol=0)
 
 
+def test_what_a_gradient_reaches_in_one_batch_it_reaches_in_both():
+    """As in a GAN, whose generator is cut off in the critic's step."""
+
+    def loss(w, x, train):
+        y = rx.relu(x @ w)
+        return jnp.sum((y if train else jax.lax.stop_gradient(y)) ** 2) + jnp.sum(w**2)
+
+    x, w = np.ones((2, 3), np.float32), np.ones((3, 3), np.float32)
+    cut, reached = (rx.probe_grad(functools.partial(loss, train=train))(w, x)[1] for train in (False, True))
+    assert [stats["relu"].site.reached for stats in (cut, reached)] == [False, True]
+    for pair in ((cut, reached), (reached, cut)):
+        assert rx.merge(*pair)["relu"].site.reached
+
+
 def test_counts_beyond_32_bits_are_exact():
     x = np.array([[-1, 2, np.nan], [3, 4, 5], [-1, -1, -1]], np.float32)
     _, once = jax.jit(rx.probe(rx.relu))(x)

@@ -27,6 +27,8 @@ from float_grids import (
     without_special,
 )
 
+import relujax as rx
+
 
 def slope(row, x):
     """The gradient of the sum, with a cotangent of 1 in the dtype of ``x``."""
@@ -276,3 +278,10 @@ def test_a_float32_hyperparameter_of_half_precision_input_has_a_float32_gradient
     assert got.dtype == jnp.float32
     # Each term may be rounded to half precision, their sum not.
     np.testing.assert_allclose(got, COUNT * one, rtol=float(jnp.finfo(dtype).eps) / 2)
+
+
+def test_celu_of_alpha_0_is_its_limit():
+    """As jax.nn.celu: relu, below 0 too."""
+    x = np.float32([-3, -1, 0, 2])
+    np.testing.assert_array_equal(rx.celu(x, 0.0), np.maximum(x, 0))
+    np.testing.assert_array_equal(jax.vmap(jax.grad(lambda x: rx.celu(x, 0.0)))(x[[0, 1, 3]]), [0, 0, 1])

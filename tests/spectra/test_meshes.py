@@ -41,6 +41,7 @@ CASES = {
     "layer_spectra": rx.layer_spectra(net),
     "stack_spectrum": rx.stack_spectrum(rx.Scan(layer, weights)),
     "wide": lambda x: rx.stack_spectrum(rx.Scan(layer, wide))(jnp.tile(x, 6)),
+    "closed over": lambda x: rx.stack_spectrum(rx.Scan(lambda h, w: jnp.tanh(w @ h + x[0]), weights))(jnp.ones(6)),
     "list of layers": rx.stack_spectrum([lambda h: weights[0, :4] @ h, lambda h: layer(h, weights[1, :, :4])]),
     "spectral_density": density,
 }
@@ -69,9 +70,30 @@ for kind in (AxisType.Auto, AxisType.Explicit):
                         faults[name].append(f"{how}: got {array}, expected {want}")
                     if array.sharding.spec[:1] != ("a",):
                         faults[name].append(f"{how}: divided as {array.sharding}")
+
+
+def two_layers(h, w, join=lambda y: y):
+    return join(jnp.tanh(h @ w["up"]) @ w["down"])
+
+
+def of_stack(body):
+    return lambda x, w: jax.vmap(rx.stack_spectrum(rx.Scan(body, w)))(x)
+
+
+# A layer that a mesh divides too: each device has a part of the units in between.
+pairs = {"up": jax.random.normal(key, (3, 6, 8)) / 2, "down": jax.random.normal(key, (3, 8, 6)) / 2}
+parts = {"up": P(None, None, "b"), "down": P(None, "b")}
+with jax.set_mesh(jax.make_mesh((2, 2), ("a", "b"), axis_types=(AxisType.Auto,) * 2)):
+    body = lambda h, w: two_layers(h, w, lambda y: jax.lax.psum(y, "b"))
+    run = jax.jit(jax.shard_map(of_stack(body), in_specs=(P("a"), parts), out_specs=P("a")))
+    found, want = run(points, pairs), of_stack(two_layers)(points, pairs)
+    faults["divided layers"] = [] if np.allclose(found, want, atol=1e-4) else [f"got {found}, expected {want}"]
 print(json.dumps(faults))
 """
-NAMES = ("spectrum", "chunk", "num", "layer_spectra", "stack_spectrum", "wide", "list of layers", "spectral_density")
+NAMES = (
+    *("spectrum", "chunk", "num", "layer_spectra", "spectral_density"),
+    *("stack_spectrum", "wide", "closed over", "list of layers", "divided layers"),
+)
 
 
 @pytest.fixture(scope="module")
