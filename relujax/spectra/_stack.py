@@ -149,8 +149,7 @@ def stack_spectrum(
         check_point(x)
         x = jax.tree.map(jnp.asarray, x)
         if isinstance(layers, Scan):
-            one = layers.layer(jax.tree.map(lambda a: a[0], layers.params))
-            x = varying_as(x, *jax.tree.leaves(jax.eval_shape(one, x)))  # as what its loop carries on
+            x = _as_carried(layers, x)
         sizes = [_size(x)] if isinstance(layers, Scan) else _sizes(layers, x)
         narrowing = len(sizes) > 1 and sizes[1] < sizes[0]
         narrow = max(sizes[narrowing:]) <= _NARROW
@@ -195,6 +194,13 @@ def lyapunov_exponents(
     spectrum = stack_spectrum(layers, interval=interval, compensated=compensated)
     depth = layers.depth if isinstance(layers, Scan) else len(layers)
     return lambda x: spectrum(x) / depth
+
+
+def _as_carried(stack: Scan, x: Any) -> Any:
+    """The point, which inside ``shard_map`` differs where the output of a layer does, as a loop asks for."""
+    last = stack.depth - 1
+    layer = stack.layer(jax.tree.map(lambda a: a[last], stack.params))
+    return varying_as(x, *jax.tree.leaves(jax.eval_shape(layer, x)))
 
 
 def _check_finite(params: Any) -> None:
