@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ..functions import ACTIVATIONS
-from ..probes import Opaque, Signal, SiteStats, Stats, layer_suffix, to_host
+from ..probes import Opaque, Signal, SiteStats, Stats, in_order, layer_suffix, to_host
 from ._dormant import dormant_units
 from ._network_summary import NetworkSummary, network_summary
 from ._site_summary import SiteSummary
@@ -135,12 +135,13 @@ def summarize(stats: Stats) -> Summary:
             f"got statistics of several calls, with axes {stats.calls} before the last one: expected those of one, "
             "such as jax.tree.map(lambda value: value[0], stats), or several merged"
         )
-    placed = [(stats[name].site.order(step), row) for name in stats for step, row in _rows(stats[name])]
-    in_order = [row for _, row in sorted(placed, key=lambda item: item[0])]
-    rows = [row for row in in_order if row.examples and row.units]
+    found = [stats[name] for name in stats]
+    row_of = {(of.site.name, step): row for of in found for step, row in _rows(of)}
+    placed = [row_of[site.name, step] for site, step, _ in in_order(of.site for of in found)]
+    rows = [row for row in placed if row.examples and row.units]
     empty = tuple(
         Opaque(row.kind, (row.kind,), f"{row.name} {'has no units' if row.examples else 'did not run'}", row.source)
-        for row in in_order
+        for row in placed
         if not (row.examples and row.units)
     )
     return Summary(tuple(_with_weight_gains(rows)), (*stats.opaque, *empty), network_summary(stats))

@@ -1,6 +1,5 @@
 """Log singular values of stacks of any depth: the product of a thousand Jacobians spans thousands of nats."""
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -199,6 +198,8 @@ def lyapunov_exponents(
 def _as_carried(stack: Scan, x: Any) -> Any:
     """The point, which inside ``shard_map`` differs where the output of a layer does, as a loop asks for."""
     last = stack.depth - 1
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return x
     layer = stack.layer(jax.tree.map(lambda a: a[last], stack.params))
     return varying_as(x, *jax.tree.leaves(jax.eval_shape(layer, x)))
 
@@ -250,7 +251,7 @@ def _through_scan(stack: Scan, interval: int | None, state: Pushed) -> Pushed:
 def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
     """Tries as many layers at once as the spread met so far predicts to fit, and fewer where they do not."""
     params, depth = jax.tree.map(jnp.asarray, stack.params), stack.depth
-    limit = functools.partial(_largest_spread, depth=depth, precision=relative_precision(state))
+    precision = relative_precision(state)
 
     def layer(index: jax.Array, state: Pushed) -> Pushed:
         return pushed(state, stack.layer(jax.tree.map(lambda a: a[index], params)))
@@ -260,8 +261,8 @@ def _in_groups_that_fit(stack: Scan, state: Pushed) -> Pushed:
         last = jnp.minimum(first + size, depth)
         trial = eliminated(jax.lax.fori_loop(first, last, layer, state))
         spread = _largest_of_examples(trial.spread)
-        most = limit((last - first).astype(spread.dtype))
-        fits, size, per_layer = _planned(spread, last - first, size, per_layer, most)
+        limit = _largest_spread((last - first).astype(spread.dtype), depth, precision)
+        fits, size, per_layer = _planned(spread, last - first, size, per_layer, limit)
         state = jax.tree.map(lambda new, old: jnp.where(fits, new, old), trial, state)
         return jnp.where(fits, last, first), size, per_layer, state
 
