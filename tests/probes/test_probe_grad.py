@@ -143,7 +143,7 @@ def _rounded(params, target, x):
     ],
 )
 def test_sites_to_which_no_gradient_can_come_are_marked(loss, reached):
-    params = {k: jax.random.normal(jax.random.key(i), (4, 4)) for i, k in enumerate("ab")}
+    params = {k: jax.random.normal(jax.random.key(i), (4, 4), X.dtype) for i, k in enumerate("ab")}
     args = params, params | {"c": jnp.stack([params["a"]] * 3)}, X[:, :4]
     probed = rx.probe_grad(loss, gains=True)
     for run in (probed, jax.jit(probed), probed, jax.jit(lambda *args: rx.watch(loss, every=2)(4, *args))):
