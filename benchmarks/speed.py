@@ -24,6 +24,8 @@ from ._common import finish, members, peer
 from ._timing import agree, decided, keep_freed_memory, normal, value_and_gradient
 from .memory import loss
 
+# Else torch's threads turn in circles for milliseconds after its call, on the cores of whichever comes next.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 try:
     import torch  # type: ignore[import-not-found]
 except ImportError:

@@ -25,7 +25,7 @@ from jax.typing import ArrayLike
 
 from . import functions
 from ._precision import align, narrow, widen
-from .functions import _checks, _dtypes, _rules, _self_gated, _softened
+from .functions import _checks, _dtypes, _elementary, _rules, _self_gated, _softened
 from .gradients import pack_bits, rectifier, unpack_bits
 
 __all__ = [
@@ -368,7 +368,7 @@ def softplus(input: _rules.Wide, beta: _rules.Wide = 1.0, threshold: _rules.Wide
 
 _rules.keep_output(
     softplus,
-    of_output=lambda y, beta, threshold: jnp.where(beta * y > threshold, 1, -jnp.expm1(-beta * y)),
+    of_output=lambda y, beta, threshold: jnp.where(beta * y > threshold, 1, _elementary.exp_gap(beta * y)),
     of_input=lambda x, beta, threshold: jnp.where(beta * x > threshold, 1, jax.lax.logistic(beta * x)),
 )
 

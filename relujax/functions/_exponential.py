@@ -78,8 +78,8 @@ def celu(x: Wide, alpha: Wide = 1.0) -> jax.Array:
 
 def _below(x, alpha):
     """The exponent, bounded: at minus infinity the gradient of ``alpha`` has a limit, which inf * 0 has not."""
-    bounded = jnp.maximum(jnp.minimum(x, 0), -1500 * jnp.abs(alpha)) / jnp.where(alpha == 0, 1, alpha)
-    return jnp.where((alpha == 0) & (x < 0), -1500, bounded)
+    alpha = jnp.where(alpha == 0, 1e-35, alpha)  # 0 is a limit, too; a choice by x would cost a scan a buffer
+    return jnp.maximum(jnp.minimum(x, 0), -1500 * jnp.abs(alpha)) / alpha
 
 
 keep_output(

@@ -1,38 +1,43 @@
 """Rectifiers that multiply their input by a gate of it: smooth, not monotone, and in need of their input."""
 
-import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
+from ._elementary import exp, polynomial
 from ._rules import Wide, finite, keep_input, widened
 
 __all__ = ["gelu", "mish", "quick_gelu", "silu", "swish"]
 
-# Below the first number the exponent of the sigmoid is moved by it, lest it overflow before the product with x has
-# underflowed, which it has at the second.
-_TAIL = {"float32": (-64.0, -150.0), "float64": (-512.0, -1200.0)}
+# Where sigmoids and what is multiplied with them have reached their limits.
+_TAIL = {"float32": 150.0, "float64": 1200.0}
 
 
-def _gated(x, u):
-    """The product of ``x`` with the sigmoid of ``u``, by one exponential, down to where the product underflows."""
-    start, end = _TAIL[str(u.dtype)]
-    low = u < start
-    # No choice between two numbers: a scan would make an array of each, outside its loop, and keep it.
-    opposite = -jnp.maximum(u, end)
-    e = jnp.exp(jnp.where(low, opposite + start, opposite))  # exact: there are no finer digits
-    small = jnp.clip(x, -1e19, 1e19) * math.exp(start)  # at minus infinity the gate wins
-    return jnp.where(low, small, x) / jnp.where(low, e, 1 + e)
+# A power of 2 that keeps the digits of exp(-|u|) where it has none left, until a product with x has vanished, too.
+_POWER = 32
+_UNIT = 2.0**-_POWER
 
 
-def _gated_slope(v, u):
-    """Its slope, where ``v`` is x times the slope of ``u``; both bounded."""
-    start, _ = _TAIL[str(u.dtype)]
-    low = u < start
-    scale, e = jnp.where(low, math.exp(start), 1), jnp.exp(jnp.where(low, start, 0) - u)
-    fraction = 1 / (scale + e)
-    return (1 + v * (e * fraction)) * fraction * scale  # in this order it does not underflow early
+def _decay(u, by=1.0):
+    """``exp(-|by * u|)``, first times ``2**_POWER``."""
+    scaled = exp(jnp.where(u > 0, u, -u), by=-by, power=_POWER)  # not abs, which has no slope at 0
+    return scaled, scaled * _UNIT
+
+
+def _gated(x, u, by=1.0):
+    """The product of ``x`` with the sigmoid of ``by * u``, by one exponential, down to where the product underflows."""
+    scaled, e = _decay(u, by)
+    below = jnp.maximum(x, -1e28) * scaled * _UNIT  # at minus infinity the gate wins
+    return jnp.where(u > 0, x, below) / (1 + e)
+
+
+def _gated_slope(v, u, by=1.0):
+    """Its slope, where ``v`` is x times the slope of ``by * u``; both bounded."""
+    scaled, e = _decay(u, by)
+    fraction = 1 / (1 + e)
+    above = (1 + v * jnp.where(u > 0, e, 1) * fraction) * fraction
+    return jnp.where(u > 0, above, above * scaled * _UNIT)
 
 
 @widened
@@ -92,11 +97,14 @@ def _swish_slope(x, beta):
 
 def _within(u):
     """Bounded where the slope has reached its limits; in NaN stays NaN."""
-    end = _TAIL[str(u.dtype)][-1]
-    return jnp.clip(u, end, -end)
+    end = _TAIL[str(u.dtype)]
+    return jnp.clip(u, -end, end)
 
 
 keep_input(swish, slope=_swish_slope)
+
+
+_QUICK = 1.702
 
 
 @widened
@@ -118,10 +126,15 @@ def quick_gelu(x: Wide) -> jax.Array:
     >>> quick_gelu(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(quick_gelu)(0.0).item()
     ([-0.1542, 0.0, 1.9357], 0.5)
     """
-    return _gated(x, 1.702 * x)
+    return _gated(x, x, _QUICK)
 
 
-keep_input(quick_gelu, slope=lambda x: _swish_slope(x, 1.702))
+def _quick_gelu_slope(x):
+    x = _within(x)
+    return _gated_slope(_QUICK * x, x, _QUICK)
+
+
+keep_input(quick_gelu, slope=_quick_gelu_slope)
 
 
 # The tanh in the approximation of the normal distribution function, as a sigmoid: 2 sqrt(2 / pi) (x + c x^3).
@@ -157,9 +170,9 @@ def gelu(x: Wide, approximate: bool = True) -> jax.Array:
     """
     if approximate:
         return _gated(x, x * (_GELU_LINEAR + _GELU_CUBIC * x * x))
-    far, ratio, root = _normal_tail(x)
-    y = jnp.maximum(x, 0) - far * ratio * root * root
-    return jnp.where(_is_near_zero(x), x * (0.5 + _odd(x, _GELU_NEAR)), y)
+    far, scaled = _half_density(x)
+    y = jnp.maximum(x, 0) - _far_by_density(far) * scaled * _UNIT
+    return jnp.where(_is_near(far), x * (0.5 + _odd(x, _GELU_NEAR)), y)
 
 
 def _gelu_slope(x, approximate):
@@ -169,81 +182,99 @@ def _gelu_slope(x, approximate):
         square = near * near
         u = near * (_GELU_LINEAR + _GELU_CUBIC * square)
         return _gated_slope(near * (_GELU_LINEAR + 3 * _GELU_CUBIC * square), u)
-    far, ratio, root = _normal_tail(x)
-    beyond = root * (ratio - far) * root  # in this order it does not underflow early
-    return jnp.where(_is_near_zero(x), 0.5 + _odd(x, _GELU_SLOPE_NEAR), jnp.where(x > 0, 1 - beyond, beyond))
+    far, scaled = _half_density(x)
+    beyond = _far_slope_by_density(far) * scaled * _UNIT
+    return jnp.where(_is_near(far), 0.5 + _odd(x, _GELU_SLOPE_NEAR), jnp.where(x > 0, 1 - beyond, beyond))
 
 
-# The exact GELU by x and its slope, less 1/2, by x, as polynomials in x^2 for |x| < 1: 3e-10 and 7e-11 off.
+# The exact GELU by x and its slope, less 1/2, by x, as polynomials in x^2 for |x| < 3/4: 2e-9 and 2e-8 off.
 _GELU_NEAR = (
-    0.3989422801349408,
-    -0.0664903607711736,
-    0.009973330107748977,
-    -0.001186348532241377,
-    0.0001135074795237223,
-    -7.662608658165481e-06,
+    0.3989422917366028,
+    -0.0664902925491333,
+    0.009972348809242249,
+    -0.0011812850134447217,
+    0.00010294057574355975,
 )
 _GELU_SLOPE_NEAR = (
-    0.7978845607389266,
-    -0.26596151397148016,
-    0.05984124067366227,
-    -0.009498011903039581,
-    0.001152569202749376,
-    -0.00011066908115253683,
-    7.294990007267188e-06,
+    0.7978845238685608,
+    -0.2659604847431183,
+    0.05982683598995209,
+    -0.00942645501345396,
+    0.001005400437861681,
 )
 
 
-def _is_near_zero(x):
-    return (jnp.abs(x) < 1) if x.dtype == jnp.float32 else jnp.zeros(x.shape, bool)
+def _is_near(far):
+    return (far < 0.75) if far.dtype == jnp.float32 else jnp.zeros(far.shape, bool)
 
 
 def _odd(x, coefficients):
-    return x * _polynomial(x * x, coefficients)
+    return x * polynomial(x * x, coefficients)
 
 
-def _polynomial(x, coefficients):
-    return functools.reduce(lambda sum, coefficient: sum * x + coefficient, reversed(coefficients))
-
-
-# Where the exact GELU has reached its limits.
+# Where the exact GELU has reached its limits, and a number times which |x| is rounded, so that its square is exact.
 _NORMAL_END = {"float32": 14.5, "float64": 40.0}
-# The tail of the normal distribution by its density, times 1 + |x| / 2, as a polynomial in |x| / (|x| + 2): 6e-8 off.
-_MILLS = (
-    1.2533142125604364,
-    -0.7466993202986568,
-    -0.23965878544195296,
-    0.10201669377715689,
-    0.15797041513559107,
-    -0.01965587349724271,
-    0.0939452065207502,
-    -0.06859032188082073,
-    -0.09769807243000446,
-    0.06510766800419307,
+_COARSE = {"float32": 2.0**8, "float64": 2.0**20}
+
+
+def _half_density(x):
+    """``|x|``, and ``exp(-x^2 / 2)`` times ``2**_POWER``."""
+    far = jnp.minimum(jnp.where(x > 0, x, -x), _NORMAL_END[str(x.dtype)])  # not abs, which has no slope at 0
+    # x^2 in two parts, the first of which is exact: rounded, its error would be that of the exponent.
+    coarse = jnp.round(far * _COARSE[str(x.dtype)]) / _COARSE[str(x.dtype)]
+    return far, exp(coarse * coarse, (far - coarse) * (far + coarse), by=-0.5, power=_POWER)
+
+
+# The tail of the normal distribution beyond |x|, by exp(-x^2 / 2), for 3/4 < |x| < 14.5; s is 1 / (1 + |x| / 2). That
+# times |x|, as a polynomial in 5/8 - s: 4e-8 off. That by s, likewise: 1e-7 off.
+_FAR = (
+    0.28368353843688965,
+    0.5022331476211548,
+    -0.6750013828277588,
+    0.10909095406532288,
+    0.30385664105415344,
+    0.05101674422621727,
+    -0.11467094719409943,
+    -0.34428587555885315,
+    0.29370012879371643,
+)
+_FAR_SLOPE = (
+    0.3782447278499603,
+    -0.33900782465934753,
+    0.004020256455987692,
+    0.1345859169960022,
+    0.046821728348731995,
+    -0.04948163032531738,
+    -0.08862194418907166,
+    -0.001594805740751326,
+    0.06894154846668243,
 )
 
 
-def _normal_tail(x):
-    """``|x|``, the tail of the normal distribution beyond it by its density there, and the root of that density."""
-    far = jnp.minimum(jnp.where(x > 0, x, -x), _NORMAL_END[str(x.dtype)])  # not abs, which has no slope at 0
-    # x^2 in two parts, the first of which is exact: rounded, its error would be that of the exponent.
-    info = jnp.finfo(x.dtype)
-    coarse = jax.lax.reduce_precision(far, exponent_bits=info.nexp, mantissa_bits=info.nmant // 2)
-    rest = (coarse - far) * (coarse + far) / 4
-    root = jnp.exp(coarse * coarse / -4) * (1 + rest * (1 + rest * (1 / 2 + rest / 6)))
-    return far, _mills_ratio(far), root / (2 * math.pi) ** 0.25
+def _far_by_density(far):
+    """``|x|`` times the tail of the normal distribution beyond it, by ``exp(-x^2 / 2)``."""
+    if far.dtype == jnp.float32:
+        return polynomial(5 / 8 - 1 / (1 + far / 2), _FAR)
+    return far * _tail_by_density(far)
 
 
-def _mills_ratio(far):
+def _far_slope_by_density(far):
+    """The slope of ``|x|`` times the tail of the normal distribution beyond it, by ``exp(-x^2 / 2)``."""
     if far.dtype == jnp.float32:
         s = 1 / (1 + far / 2)
-        v = 1 - s  # exact near 0, where most inputs are
-        return s * _polynomial(v, _MILLS)
+        tail = s * polynomial(5 / 8 - s, _FAR_SLOPE)
+    else:
+        tail = _tail_by_density(far)
+    return tail - far / math.sqrt(2 * math.pi)
+
+
+def _tail_by_density(far):
+    """The tail of the normal distribution beyond ``|x|``, by ``exp(-x^2 / 2)``, in float64."""
     s = 1 / jnp.square(jnp.maximum(far, 20))
     fraction = jnp.maximum(far, 20) * s / (1 + s / (1 + 2 * s / (1 + 3 * s / (1 + 4 * s / (1 + 5 * s)))))
     near = jnp.minimum(far, 20)
-    below = jnp.exp(near * near / 2) * jax.lax.erfc(near / math.sqrt(2)) * math.sqrt(math.pi / 2)
-    return jnp.where(far < 20, below, fraction)
+    below = jnp.exp(near * near / 2) * jax.lax.erfc(near / math.sqrt(2)) / 2
+    return jnp.where(far < 20, below, fraction / math.sqrt(2 * math.pi))
 
 
 keep_input(gelu, slope=_gelu_slope)
@@ -269,23 +300,19 @@ def mish(x: Wide) -> jax.Array:
     >>> mish(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(mish)(0.0).item()
     ([-0.3034, 0.0, 1.944], 0.6)
     """
-    low = jnp.clip(x, -1500, 0)
-    half = jnp.exp(low / 2)
-    e = half * half
-    t = jnp.exp(-jnp.maximum(x, 0))
-    below = half * (low * half) * (e + 2) / (e * (e + 2) + 2)
-    return jnp.where(x < 0, below, x * ((1 + 2 * t) / (1 + 2 * t + 2 * t * t)))
+    scaled, e = _decay(x)
+    below = jnp.maximum(x, -1e28) * scaled * _UNIT  # at minus infinity the gate wins
+    above = jnp.where(x > 0, x * (1 + 2 * e), below * (2 + e))
+    return above / (1 + 2 * e + jnp.where(x > 0, 2 * e * e, 1 + e * e))
 
 
 def _mish_slope(x):
-    low, high = jnp.clip(x, -1500, 0), jnp.clip(x, 0, 1500)
-    half = jnp.exp(low / 2)
-    e = half * half
-    n = e * (e + 2) + 2
-    below = half * ((e + 2) + 4 * low * (1 + e) / n) * half / n
-    t = jnp.exp(-high)
-    d = 1 + 2 * t + 2 * t * t
-    return jnp.where(x < 0, below, (1 + 2 * t) / d + 4 * high * t * (t * (1 + t)) / (d * d))
+    x = _within(x)
+    scaled, e = _decay(x)
+    fraction = 1 / (1 + 2 * e + jnp.where(x > 0, 2 * e * e, 1 + e * e))
+    gate = jnp.where(x > 0, 1 + 2 * e, 2 + e)
+    above = (gate + 4 * x * (1 + e) * jnp.where(x > 0, e * e, 1) * fraction) * fraction
+    return jnp.where(x > 0, above, above * scaled * _UNIT)
 
 
 keep_input(mish, slope=_mish_slope)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from ._checks import above
+from ._elementary import exp_gap, log1p_exp
 from ._rules import Wide, finite, keep_input, keep_output, one_unless_nan, widened
 
 __all__ = ["hard_mish", "hard_silu", "hard_swish", "log_sigmoid", "softplus", "sparse_plus", "squareplus"]
@@ -37,12 +38,12 @@ def softplus(x: Wide, beta: Wide = 1.0) -> jax.Array:
     >>> softplus(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(softplus)(0.0).item()
     ([0.3133, 0.6931, 2.1269], 0.5)
     """
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(beta * finite(x)))) / beta
+    return jnp.maximum(x, 0) + log1p_exp(-jnp.abs(beta * finite(x))) / beta
 
 
 keep_output(
     softplus,
-    of_output=lambda y, beta: -jnp.expm1(-beta * y),
+    of_output=lambda y, beta: exp_gap(beta * y),
     of_input=lambda x, beta: jax.lax.logistic(beta * x),
     tells=lambda beta: beta > 0,
 )
@@ -67,10 +68,10 @@ def log_sigmoid(x: Wide) -> jax.Array:
     >>> log_sigmoid(jnp.array([-2.0, 0.0, 1.0])).tolist(), jax.grad(log_sigmoid)(0.0).item()
     ([-2.1269, -0.6931, -0.3133], 0.5)
     """
-    return jnp.minimum(x, 0) - jnp.log1p(jnp.exp(-jnp.abs(x)))
+    return jnp.minimum(x, 0) - log1p_exp(-jnp.abs(x))
 
 
-keep_output(log_sigmoid, of_output=lambda y: -jnp.expm1(y), of_input=lambda x: jax.lax.logistic(-x))
+keep_output(log_sigmoid, of_output=lambda y: exp_gap(-y), of_input=lambda x: jax.lax.logistic(-x))
 
 
 @widened

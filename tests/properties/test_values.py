@@ -75,10 +75,7 @@ VALUE_ULPS = {
     # The exponent of the left tail is rounded before it is raised: an error of |exponent| ulp.
     "gelu": 150,
     "geglu": 150,
-    "geglu_exact": 120,
-    "quick_gelu": 80,
     "clamped_swiglu": 80,
-    "gelu_exact": 120,
 }
 
 
