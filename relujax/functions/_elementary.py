@@ -1,11 +1,13 @@
-"""Elementary functions for formulas, in operations that XLA fuses and vectorises: its own exp and log1p take longer.
+"""Elementary functions for formulas.
 
-In float32 by polynomials whose coefficients are near to the best ones in the relative error; else by XLA.
+On CPUs XLA's own exp and log1p take longer than memory does. There, in float32, they are polynomials here, whose
+coefficients are near to the best ones in the relative error, in operations that XLA fuses and vectorises. Other devices
+have instructions for them.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -39,10 +41,12 @@ def polynomial(x: jax.Array, coefficients: Sequence[float]) -> Any:
     return functools.reduce(lambda sum, coefficient: sum * x + coefficient, reversed(coefficients))
 
 
-def _by_polynomials(x: jax.Array) -> bool:
-    """Whether they are for this type: bits have no weak one, which Python's numbers have."""
+def _chosen(x: jax.Array, by_polynomial: Callable, by_xla: Callable, *args: ArrayLike) -> jax.Array:
+    """By a polynomial on CPUs, of what is float32 and not of a weak type, which bits cannot have."""
     aval: Any = jax.typeof(x)
-    return x.dtype == jnp.float32 and not aval.weak_type
+    if x.dtype != jnp.float32 or aval.weak_type:
+        return by_xla(x, *args)
+    return lax.platform_dependent(x, *args, cpu=by_polynomial, default=by_xla)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
@@ -56,18 +60,23 @@ def exp(x: jax.Array, rest: ArrayLike = 0.0, by: float = 1.0, power: int = 0) ->
         power: even, so that digits last where the exponential has none left.
 
     Returns:
-        Within 1.1 units in the last place; 0 where it is no normal number.
+        In float32 on CPUs within 1.1 units in the last place; 0 where it is no normal number.
     """
-    if not _by_polynomials(x):
+
+    def by_polynomial(x: jax.Array, rest: ArrayLike) -> jax.Array:
+        least = (-88 - power * math.log(2)) / by  # there the bits of the power are those of 0
+        x = jnp.maximum(x, least) if by > 0 else jnp.minimum(x, least)
+        exponent = jnp.round(x * np.float32(by / math.log(2)))
+        coarse = float(np.float16(math.log(2) / by))
+        r = (x - exponent * coarse) - exponent * (math.log(2) / by - coarse) + rest
+        bits = (exponent.astype(jnp.int32) + np.int32(_BIAS + power)) << np.int32(_MANTISSA)
+        y = polynomial(r, [c * by**k for k, c in enumerate(_EXP)]) * lax.bitcast_convert_type(bits, jnp.float32)
+        return jnp.abs(y)  # as it is: XLA would keep in memory what has two operands and several readers
+
+    def by_xla(x: jax.Array, rest: ArrayLike) -> jax.Array:
         return jnp.square(jnp.exp(by / 2 * x) * 2.0 ** (power // 2)) * jnp.exp(by * rest)
-    least = (-88 - power * math.log(2)) / by  # there the bits of the power are those of 0
-    x = jnp.maximum(x, least) if by > 0 else jnp.minimum(x, least)
-    exponent = jnp.round(x * np.float32(by / math.log(2)))
-    coarse = float(np.float16(math.log(2) / by))
-    r = (x - exponent * coarse) - exponent * (math.log(2) / by - coarse) + rest
-    bits = (exponent.astype(jnp.int32) + np.int32(_BIAS + power)) << np.int32(_MANTISSA)
-    # It is positive. XLA would keep in memory what has two operands and several readers.
-    return jnp.abs(polynomial(r, [c * by**k for k, c in enumerate(_EXP)]) * lax.bitcast_convert_type(bits, jnp.float32))
+
+    return _chosen(x, by_polynomial, by_xla, rest)
 
 
 @exp.defjvp
@@ -79,10 +88,12 @@ def _exp_jvp(by, power, primals, tangents):
 @jax.custom_jvp
 def log1p_exp(x: jax.Array) -> jax.Array:
     """The logarithm of ``1 + exp(x)``, for x at most 0."""
-    if not _by_polynomials(x):
-        return jnp.log1p(jnp.exp(x))
-    e = exp(x)
-    return e * polynomial(e, _LOG1P)
+
+    def by_polynomial(x: jax.Array) -> jax.Array:
+        e = exp(x)
+        return e * polynomial(e, _LOG1P)
+
+    return _chosen(x, by_polynomial, lambda x: jnp.log1p(jnp.exp(x)))
 
 
 @log1p_exp.defjvp

@@ -188,8 +188,13 @@ class _Runner:
             return out[:carry], (out[carry:], records)
 
         options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
-        state, (stacked, records) = jax.lax.scan(turn, init, (over, tokens), **options)
-        return [*state, *stacked], records
+
+        # Tokens and records come in the order of execution, also where slices are taken from the end.
+        def in_order(tree: dict) -> dict:
+            return jax.tree.map(jnp.flipud, tree) if options["reverse"] else tree
+
+        state, (stacked, records) = jax.lax.scan(turn, init, (over, in_order(tokens)), **options)
+        return [*state, *stacked], in_order(records)
 
     def loop(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
         test, body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]

@@ -162,7 +162,7 @@ def _dense(row: SiteSummary, kernel: np.ndarray, bias: np.ndarray, before: np.nd
     for oriented in (kernel, kernel.T):  # Flax has inputs first, Equinox units
         if oriented.shape == (before.shape[1], row.units) and _same(seen["x"], before @ oriented + bias):
             return _Dense(_function(row, seen), oriented, bias)
-    # Rows of a scan come in the order of its steps, which is that of execution unless it runs in reverse.
+    # Rows of a scan come in the order of execution, which is that of its weights unless it runs in reverse.
     why = ", or the scan that it is in runs in reverse" if row.step else ""
     raise _NotPlain(f"{row.name} is not of one dense layer's output{why}")
 

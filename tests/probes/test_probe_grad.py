@@ -161,6 +161,23 @@ def test_a_gradient_that_is_zero_by_chance_is_not_marked():
     assert [(of.site.reached, not np.any(of.signal.norm)) for of in stats.values()] == [(True, True), (True, False)]
 
 
+def test_rows_of_a_scan_that_starts_at_its_last_layer_come_in_the_order_of_execution():
+    weights = normal(3, 6, 6) * np.float32([[[0.3]], [[0.5]], [[2.0]]])
+
+    def of(weights, reverse):
+        def last(params, x):
+            return jax.lax.scan(lambda h, w: (rx.relu(h @ w), None), x, params["w"], reverse=reverse)[0]
+
+        params = {"w": weights}
+        probed = rx.probe_grad(lambda params, x: (last(params, x) ** 2).sum(), gains=True)
+        (value, grads), stats = probed(params, X)
+        spectra = jax.vmap(rx.layer_spectra(last, 1, to_output=True), (None, 0))(params, X[:2])
+        return value, grads["w"], stats, rx.probe(last)(params, X), spectra
+
+    value, grads, *got = of(weights, True)
+    chex.assert_trees_all_close((value, grads[::-1], *got), of(weights[::-1], False), rtol=1e-5)
+
+
 def test_a_loss_that_is_no_scalar():
     with pytest.raises(TypeError, match=r"scalar.*\(24, 4\)"):
         jax.eval_shape(rx.probe_grad(forward), PARAMS, X)
