@@ -64,8 +64,8 @@ def cut_off(summary: Summary) -> Findings:
             "cut off",
             "warning" if any(row.weights for row in bad) else "info",
             f"no gradient can come here: {why}{others}",
-            "none if that is meant, as of a target network, a teacher, or a generator in its critic's step; else look "
-            "for stop_gradient, rounding, comparisons and whole numbers between this layer and the loss",
+            "nothing, where it is meant, as in a target network, a teacher, or a generator in its critic's step; else "
+            "look for stop_gradient, rounding, comparisons and whole numbers between this layer and the loss",
             "no way for a gradient in the equations",
         )
 

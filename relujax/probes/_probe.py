@@ -263,7 +263,7 @@ def probe_grad(
         alone, as on those of a target network, is 0; its ``site.reached`` says so.
 
     Raises:
-        TypeError: when the loss is not a scalar.
+        TypeError: when the loss is not a scalar, or is differentiated with respect to what is no float.
         ValueError: for an argument number out of range.
 
     >>> import relujax as rx
@@ -280,6 +280,8 @@ def probe_grad(
     def probed(*args: Any) -> tuple[Any, Stats]:
         if any(not -len(args) <= n < len(args) for n in numbers):
             raise ValueError(f"got argnums={argnums} for {len(args)} arguments: expected numbers of existing ones")
+        for n in numbers:
+            _check_differentiable(args[n], n)
         traced = _with_overrides(instrument(loss, args, batch), unit_axis, mask)
         # A while loop has no backward pass, and a token in it would ask for one.
         backward = [match for match in traced.finding.matches if match.site.executions is not None]
@@ -314,6 +316,18 @@ def probe_grad(
         return ((value, aux) if has_aux else value, gradients), _stats(traced, records, signals, network, reached)
 
     return probed
+
+
+def _check_differentiable(argument: Any, number: int) -> None:
+    """Integers and random keys, such as those that NNX modules hold, have no gradient."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(argument):
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"got {dtype} at {jax.tree_util.keystr(path) or 'the top'} of argument {number}, of which gradients "
+                "are asked: expected floats; give what is not as another argument (relujax.nnx.probe_grad parts an "
+                "NNX module itself)"
+            )
 
 
 def _token(match: Match, gains: bool) -> Signal:

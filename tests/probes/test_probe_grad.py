@@ -183,6 +183,12 @@ def test_a_loss_that_is_no_scalar():
         jax.eval_shape(rx.probe_grad(forward), PARAMS, X)
 
 
+@pytest.mark.parametrize("kept", [np.arange(3), jax.random.key(0), True])
+def test_what_has_no_gradient_is_named(kept):
+    with pytest.raises(TypeError, match=r"\['kept'\] of argument 1.*expected floats.*nnx"):
+        rx.probe_grad(lambda x, params: rx.relu(x * params["w"]).sum(), argnums=(0, 1))(X, {"w": 2.0, "kept": kept})
+
+
 SCALED = jax.jit(rx.probe_grad(lambda x, scale: (scale * rx.relu(x)).sum()))
 
 
