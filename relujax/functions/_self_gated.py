@@ -94,7 +94,8 @@ def swish(x: Wide, beta: Wide = 1.0) -> jax.Array:
     near = jnp.abs(x) < 1
     below = jnp.where(near, x, bounded * _UNIT) * scaled
     y = jnp.where(u > 0, bounded, jnp.where(near, below * _UNIT, below)) / (1 + e)
-    return y + jnp.where((u > 0) | (scaled > 0), x - bounded, 0)  # infinite, unless the gate has vanished
+    # Infinite, unless the gate has vanished. A choice of 0 would cost a scan a buffer.
+    return y + (jnp.where((u > 0) | (scaled > 0), x, bounded) - bounded)
 
 
 def _swish_slope(x, beta):
