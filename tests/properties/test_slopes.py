@@ -285,3 +285,10 @@ def test_celu_of_alpha_0_is_its_limit():
     x = np.float32([-3, -1, 0, 2])
     np.testing.assert_array_equal(rx.celu(x, 0.0), np.maximum(x, 0))
     np.testing.assert_array_equal(jax.vmap(jax.grad(lambda x: rx.celu(x, 0.0)))(x[[0, 1, 3]]), [0, 0, 1])
+
+
+@pytest.mark.parametrize("x", [-np.inf, -3e38, -1e20, 1e20, 3e38, np.inf])
+@pytest.mark.parametrize("approximate", [True, False])
+def test_second_and_third_derivatives_of_gelu_vanish_far_out(approximate, x):
+    second = jax.grad(jax.grad(lambda x: rx.gelu(x, approximate)))
+    assert second(np.float32(x)) == jax.grad(second)(np.float32(x)) == 0

@@ -23,6 +23,8 @@ from float_grids import (
     without_special,
 )
 
+import relujax as rx
+
 
 def value(row, x):
     return row.fun(x, **row.example)
@@ -121,3 +123,23 @@ def test_infinities_give_the_limit(row, dtype):
     want = np.where(np.abs(far) > 1e20, np.copysign(np.inf, far), np.where(np.abs(far) < 1e-20, 0, far)).astype(dtype)
     got = special(ours(dtype)[row.name], -np.inf, np.inf)
     np.testing.assert_array_equal(got.astype(np.float64), want.astype(np.float64))
+
+
+@pytest.mark.parametrize("x", [1e-36, 0.5, 1e3, 1e12, 1e30, 3e38])
+def test_swish_of_large_inputs_and_small_betas(x):
+    u = np.array([0, 1e-3, -1e-3, 2, -2, 50, -50], np.float32)
+    beta = np.clip(u / np.float32(x), -1e30, 1e30)  # the smallest ones are flushed to 0
+    beta[np.abs(beta) < np.finfo(np.float32).tiny] = 0
+    for signed in (float(np.float32(x)), -float(np.float32(x))):
+        want = signed / (1 + np.exp(-beta.astype(np.float64) * signed))
+        np.testing.assert_allclose(rx.swish(np.full_like(beta, signed), beta), want, rtol=1e-5)
+
+
+def test_swish_at_infinities_has_the_limits():
+    x, beta = np.array([np.inf, -np.inf], np.float32), np.array([-1, 0, 1], np.float32)
+    values = jax.vmap(jax.vmap(rx.swish, (None, 0)), (0, None))(x, beta)
+    np.testing.assert_array_equal(values, [[0, np.inf, np.inf], [-np.inf, -np.inf, 0]])
+    slopes = jax.vmap(jax.vmap(jax.grad(rx.swish), (None, 0)), (0, None))(x, beta)
+    np.testing.assert_array_equal(slopes, [[0, 0.5, 1], [1, 0.5, 0]])
+    of_beta = jax.vmap(jax.vmap(jax.grad(rx.swish, 1), (None, 0)), (0, None))(x, beta[[0, 2]])
+    np.testing.assert_array_equal(of_beta, np.zeros((2, 2)))
