@@ -10,34 +10,31 @@ from ._rules import Wide, finite, keep_input, widened
 
 __all__ = ["gelu", "mish", "quick_gelu", "silu", "swish"]
 
-# Where sigmoids and what is multiplied with them have reached their limits.
-_TAIL = {"float32": 150.0, "float64": 1200.0}
-
-
-# A power of 2 that keeps the digits of exp(-|u|) where it has none left, until a product with x has vanished, too.
-_POWER = 32
-_UNIT = 2.0**-_POWER
-
-
-def _decay(u, by=1.0):
-    """``exp(-|by * u|)``, first times ``2**_POWER``."""
-    scaled = exp(jnp.where(u > 0, u, -u), by=-by, power=_POWER)  # not abs, which has no slope at 0
-    return scaled, scaled * _UNIT
+# A power of 2 by which exp(-u) is divided, so that a sigmoid times it has digits until its product with x has vanished;
+# and the u below which the quotient is infinite, and products and slopes are 0.
+_SHIFT = {"float32": (8, 93.5), "float64": (128, 796.0)}
 
 
 def _gated(x, u, by=1.0):
     """The product of ``x`` with the sigmoid of ``by * u``, by one exponential, down to where the product underflows."""
-    scaled, e = _decay(u, by)
-    below = jnp.maximum(x, -1e28) * scaled * _UNIT  # at minus infinity the gate wins
-    return jnp.where(u > 0, x, below) / (1 + e)
+    power, end = _SHIFT[str(u.dtype)]
+    e, unit = exp(jnp.maximum(u, -1.01 * end / by), by=-by, power=-power), 2.0**-power
+    y = jnp.maximum(x, -1e28) / (unit + e) * unit  # at minus infinity the gate wins
+    return jnp.where(e == 0, x, y)  # where x is so large that its quotient overflows
 
 
 def _gated_slope(v, u, by=1.0):
-    """Its slope, where ``v`` is x times the slope of ``by * u``; both bounded."""
-    scaled, e = _decay(u, by)
-    fraction = 1 / (1 + e)
-    above = (1 + v * jnp.where(u > 0, e, 1) * fraction) * fraction
-    return jnp.where(u > 0, above, above * scaled * _UNIT)
+    """Its slope, where ``v`` is x times the slope of ``by * u``; both bounded, as by :func:`_within`."""
+    power, _ = _SHIFT[str(u.dtype)]
+    e, unit = exp(u, by=-by, power=-power), 2.0**-power
+    fraction = 1 / (unit + e)
+    return (1 + v * (e * fraction)) * fraction * unit  # in this order it does not underflow early
+
+
+def _within(u, by=1.0):
+    """Bounded where the slope has reached its limits; in NaN stays NaN."""
+    end = _SHIFT[str(u.dtype)][1] / by
+    return jnp.clip(u, -end, end)
 
 
 @widened
@@ -100,12 +97,6 @@ def _swish_slope(x, beta):
     return _gated_slope(u, u)
 
 
-def _within(u):
-    """Bounded where the slope has reached its limits; in NaN stays NaN."""
-    end = _TAIL[str(u.dtype)]
-    return jnp.clip(u, -end, end)
-
-
 keep_input(swish, slope=_swish_slope)
 
 
@@ -135,7 +126,7 @@ def quick_gelu(x: Wide) -> jax.Array:
 
 
 def _quick_gelu_slope(x):
-    x = _within(x)
+    x = _within(x, _QUICK)
     return _gated_slope(_QUICK * x, x, _QUICK)
 
 
@@ -146,7 +137,7 @@ keep_input(quick_gelu, slope=_quick_gelu_slope)
 _GELU_LINEAR = 2 * math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715 * _GELU_LINEAR
 # Where the slope of that has reached its limits.
-_GELU_END = {"float32": 10.5, "float64": 22.0}
+_GELU_END = {"float32": 10.26, "float64": 22.0}
 
 
 @widened
@@ -219,6 +210,9 @@ def _odd(x, coefficients):
     return x * polynomial(x * x, coefficients)
 
 
+# A power of 2 that keeps the digits of an exponential where it has none left, until its product with x has vanished.
+_POWER = 32
+_UNIT = 2.0**-_POWER
 # Where the exact GELU has reached its limits, and a number times which |x| is rounded, so that its square is exact.
 _NORMAL_END = {"float32": 14.5, "float64": 40.0}
 _COARSE = {"float32": 2.0**8, "float64": 2.0**20}
@@ -307,15 +301,22 @@ def mish(x: Wide) -> jax.Array:
     >>> mish(jnp.array([-1.0, 0.0, 2.0])).tolist(), jax.grad(mish)(0.0).item()
     ([-0.3034, 0.0, 1.944], 0.6)
     """
-    scaled, e = _decay(x)
+    scaled = _decay(x)
+    e = scaled * _UNIT
     below = jnp.maximum(x, -1e28) * scaled * _UNIT  # at minus infinity the gate wins
     above = jnp.where(x > 0, x * (1 + 2 * e), below * (2 + e))
     return above / (1 + 2 * e + jnp.where(x > 0, 2 * e * e, 1 + e * e))
 
 
+def _decay(x):
+    """``exp(-|x|)``, times ``2**_POWER``."""
+    return exp(jnp.where(x > 0, x, -x), by=-1.0, power=_POWER)  # not abs, which has no slope at 0
+
+
 def _mish_slope(x):
-    x = _within(x)
-    scaled, e = _decay(x)
+    x = jnp.clip(x, -1500, 1500)
+    scaled = _decay(x)
+    e = scaled * _UNIT
     fraction = 1 / (1 + 2 * e + jnp.where(x > 0, 2 * e * e, 1 + e * e))
     gate = jnp.where(x > 0, 1 + 2 * e, 2 + e)
     above = (gate + 4 * x * (1 + e) * jnp.where(x > 0, e * e, 1) * fraction) * fraction
