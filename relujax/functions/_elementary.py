@@ -51,13 +51,13 @@ def _chosen(x: jax.Array, by_polynomial: Callable, by_xla: Callable, *args: Arra
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def exp(x: jax.Array, rest: ArrayLike = 0.0, by: float = 1.0, power: int = 0) -> jax.Array:
-    """The exponential of ``by * (x + rest)``, times ``2**power``: a product of at most 88.
+    """The exponential of ``by * (x + rest)``, times ``2**power``: up to 2**128, and infinite from 2**127.5 on.
 
     Args:
         x: of float32 or float64.
         rest: what was rounded away of x; by times it is at most 0.029 in size.
         by: a number whose product with x is not rounded.
-        power: even, so that digits last where the exponential has none left.
+        power: even; positive, digits last where the exponential has none left, and negative, where it is infinite.
 
     Returns:
         In float32 on CPUs within 1.1 units in the last place; 0 where it is no normal number.
@@ -71,7 +71,7 @@ def exp(x: jax.Array, rest: ArrayLike = 0.0, by: float = 1.0, power: int = 0) ->
         r = (x - exponent * coarse) - exponent * (math.log(2) / by - coarse) + rest
         bits = (exponent.astype(jnp.int32) + np.int32(_BIAS + power)) << np.int32(_MANTISSA)
         y = polynomial(r, [c * by**k for k, c in enumerate(_EXP)]) * lax.bitcast_convert_type(bits, jnp.float32)
-        return jnp.abs(y)  # as it is: XLA would keep in memory what has two operands and several readers
+        return jnp.abs(y)  # the same: XLA would keep in memory what has two operands and several readers
 
     def by_xla(x: jax.Array, rest: ArrayLike) -> jax.Array:
         return jnp.square(jnp.exp(by / 2 * x) * 2.0 ** (power // 2)) * jnp.exp(by * rest)

@@ -10,8 +10,8 @@ from ._rules import Wide, finite, keep_input, widened
 
 __all__ = ["gelu", "mish", "quick_gelu", "silu", "swish"]
 
-# A power of 2 by which exp(-u) is divided, so that a sigmoid times it has digits until its product with x has vanished;
-# and the u below which the quotient is infinite, and products and slopes are 0.
+# A power of 2 by which exp(-u) is divided, so that neither that nor the sigmoid times the power runs out of digits
+# before a product with x has vanished; and the u where slopes have their limits, 1% before the quotient is infinite.
 _SHIFT = {"float32": (8, 93.5), "float64": (128, 796.0)}
 
 

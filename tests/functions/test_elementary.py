@@ -30,6 +30,14 @@ def test_exp(by, power):
     np.testing.assert_array_equal(vanished, np.zeros_like(vanished))
 
 
+def test_exp_up_to_infinity():
+    x = np.linspace(0, 94.4, 100_001, dtype=np.float32)
+    got, want = np.asarray(jax.jit(lambda x: exp(x, power=-8))(x)), np.exp(x.astype(np.float64)) / 256
+    finite = want < 2**127.4
+    assert ulps(got[finite], want[finite]).max() <= 1.1
+    assert np.isinf(got[want > 2**127.6]).all()
+
+
 def test_exp_takes_what_was_rounded_away():
     rest = np.float32(0.058) * np.cos(np.arange(X.size, dtype=np.float32))
     got = jax.jit(lambda x, rest: exp(x, rest, by=0.5))(X, rest)
