@@ -1,6 +1,7 @@
 """Slopes: autodiff of the formula in float64 away from the kinks, and the declared numbers at them."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -292,3 +293,21 @@ def test_celu_of_alpha_0_is_its_limit():
 def test_second_and_third_derivatives_of_gelu_vanish_far_out(approximate, x):
     second = jax.grad(jax.grad(lambda x: rx.gelu(x, approximate)))
     assert second(np.float32(x)) == jax.grad(second)(np.float32(x)) == 0
+
+
+@pytest.mark.parametrize(
+    ("fun", "want"),
+    [
+        (rx.silu, 1 / 2),
+        (rx.quick_gelu, 1.702 / 2),
+        (functools.partial(rx.swish, beta=2.0), 1.0),
+        (rx.gelu, math.sqrt(2 / math.pi)),
+        (functools.partial(rx.gelu, approximate=False), math.sqrt(2 / math.pi)),
+        (rx.mish, 0.64),  # twice the slope of tanh at log(2), which is 1 - 0.6^2, times that of softplus at 0
+        (rx.softplus, 1 / 4),
+        (rx.log_sigmoid, -1 / 4),
+    ],
+)
+def test_second_derivatives_at_0_where_branches_may_meet(fun, want):
+    np.testing.assert_allclose(jax.grad(jax.grad(fun))(np.float32(0)), want, rtol=1e-6)
+    np.testing.assert_allclose(jax.hessian(fun)(np.float32(0)), want, rtol=1e-6)
