@@ -189,12 +189,12 @@ class _Runner:
 
         options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
 
-        # Tokens and records come in the order of execution, also where slices are taken from the end.
-        def in_order(tree: dict) -> dict:
+        def turned(tree: dict) -> dict:
+            """From the order of execution, which tokens and records have, to that of slices, and back."""
             return jax.tree.map(jnp.flipud, tree) if options["reverse"] else tree
 
-        state, (stacked, records) = jax.lax.scan(turn, init, (over, in_order(tokens)), **options)
-        return [*state, *stacked], in_order(records)
+        state, (stacked, records) = jax.lax.scan(turn, init, (over, turned(tokens)), **options)
+        return [*state, *stacked], turned(records)
 
     def loop(self, eqn: Any, values: list, here: Path, tokens: dict) -> tuple[list, Records]:
         test, body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]

@@ -23,6 +23,10 @@ X = np.linspace(-3.5, 4, 30, dtype=np.float32).reshape(3, 2, 5)
 X[1, 0, 2] = 0
 
 
+# A product and a sum that XLA rounds at once in the program without a gradient, and not in the one with it.
+FUSED_ULPS = {"clamped_swiglu": 2}
+
+
 @functools.cache
 def plain_and_transformed():
     def of(row, x):
@@ -43,8 +47,7 @@ def plain_and_transformed():
 @ROWS
 def test_same_values_and_gradients(row):
     (undifferentiated, *want), transformed = plain_and_transformed()[row.name]
-    # XLA may round a product and a sum at once in the one program, and not in the other.
-    np.testing.assert_array_max_ulp(undifferentiated, want[0], maxulp=2)
+    np.testing.assert_array_max_ulp(undifferentiated, want[0], maxulp=FUSED_ULPS.get(row.name, 0))
     for name, found in transformed.items():
         for got, expected in zip(found, want, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6, err_msg=name)
